@@ -1,0 +1,502 @@
+//! JWK and JWKS documents (RFC 7517): one bad key is skipped and named, never the whole set.
+//!
+//! Never reads `x5c`, `x5u` or any other member that would point elsewhere, and never keeps a private member.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use super::algorithm::Algorithm;
+use super::base64url;
+use super::ecdsa::{Curve, EcKey};
+use super::ed25519::Ed25519Key;
+use super::json::{self, JsonError, Value};
+use super::key::{Material, VerifyingKey};
+use super::rsa::RsaKey;
+
+/// A JWK thumbprint: SHA-256 over the key's required members in lexicographic order (RFC 7638 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Thumbprint([u8; 32]);
+
+// === impl Thumbprint ===
+
+impl Thumbprint {
+    pub(crate) fn of(canonical_jwk: &str) -> Self {
+        let digest = ring::digest::digest(&ring::digest::SHA256, canonical_jwk.as_bytes());
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest.as_ref());
+        Thumbprint(bytes)
+    }
+
+    /// The 32 bytes of the digest.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// base64url without padding, 43 characters: the form in which it serves as a `kid`.
+impl fmt::Display for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&base64url::encode(&self.0))
+    }
+}
+
+impl fmt::Debug for Thumbprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Thumbprint({self})")
+    }
+}
+
+/// Why one JWK is of no use for verifying signatures.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JwkError {
+    /// Not a JSON object, or a member name twice.
+    #[error("not a JWK: {0}")]
+    Json(#[from] JsonError),
+    /// A member that this `kty` requires is absent.
+    #[error("member `{0}` is missing")]
+    Missing(&'static str),
+    /// A member has another JSON type than RFC 7517 and RFC 7518 give it.
+    #[error("member `{0}` is of the wrong type")]
+    WrongType(&'static str),
+    /// A member that should be base64url is not.
+    #[error("member `{0}` is not base64url")]
+    NotBase64Url(&'static str),
+    /// A `kty` for which JWS has no public-key signature: `oct` among them.
+    #[error("kty `{0}` has no public-key signature here")]
+    KeyType(String),
+    /// A `crv` that no algorithm of this build uses.
+    #[error("crv `{0}` is not supported")]
+    Curve(String),
+    /// An `alg` that is no signature algorithm of this build.
+    #[error("alg `{0}` is no signature algorithm here")]
+    Algorithm(String),
+    /// An `alg` that the key type contradicts.
+    #[error("alg {0} contradicts the key's kty and crv")]
+    AlgorithmMismatch(Algorithm),
+    /// `use` is not `sig`.
+    #[error("use `{0}` is not `sig`")]
+    Use(String),
+    /// `key_ops` is there and lacks `verify`.
+    #[error("key_ops lacks `verify`")]
+    KeyOps,
+    /// RSA modulus outside 2048 to 8192 bits.
+    #[error("an RSA modulus of {bits} bits; 2048 to 8192 are accepted")]
+    RsaModulusSize {
+        /// Bits without leading zeros.
+        bits: usize,
+    },
+    /// An even RSA modulus is no product of two odd primes.
+    #[error("an even RSA modulus")]
+    RsaModulusEven,
+    /// RSA exponent below 3, even, or over 33 bits.
+    #[error("an RSA exponent that is below 3, even, or over 33 bits")]
+    RsaExponent,
+    /// A coordinate that is not exactly the curve's size.
+    #[error("a coordinate that is not {expected} bytes")]
+    CoordinateSize {
+        /// Bytes the curve asks for.
+        expected: usize,
+    },
+    /// Not a point of the named curve.
+    #[error("the point is not on its curve")]
+    EcPoint,
+    /// Not a point of edwards25519.
+    #[error("x is no point of Ed25519")]
+    EdPoint,
+    /// An Ed25519 point with y ≥ p.
+    #[error("x is not the canonical encoding of its point")]
+    EdPointNotCanonical,
+    /// An Ed25519 point of small order, under which one signature fits every message.
+    #[error("x is a point of small order")]
+    EdPointSmallOrder,
+}
+
+/// A key of a set that cannot be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkippedKey {
+    /// Position in `keys`, from 0.
+    pub index: usize,
+    /// Its `kid`, where it has a readable one.
+    pub kid: Option<String>,
+    /// What is wrong with it.
+    pub error: JwkError,
+}
+
+/// Why a document is no JWK Set at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetError {
+    /// Not strict JSON, not an object, or `keys` twice.
+    #[error("not a JWK Set: {0}")]
+    Json(#[from] JsonError),
+    /// No `keys`, or it is no array (RFC 7517 §5.1).
+    #[error("not a JWK Set: `keys` is missing or not an array")]
+    NoKeys,
+    /// More keys than the limit.
+    #[error("more than {limit} keys")]
+    TooManyKeys {
+        /// The most keys a set may have.
+        limit: usize,
+    },
+}
+
+/// A JWK Set (RFC 7517 §5): the usable keys in published order, and the skipped ones by name.
+#[derive(Debug, Clone, Default)]
+pub struct JwkSet {
+    /// Keys that may verify signatures.
+    pub keys: Vec<Arc<VerifyingKey>>,
+    /// Keys that may not, with the reason.
+    pub skipped: Vec<SkippedKey>,
+}
+
+// === impl JwkSet ===
+
+impl JwkSet {
+    /// Parses a JWK Set document.
+    ///
+    /// # Errors
+    /// [`SetError`] if the document is not strict JSON or has no `keys` array. A bad key is no error: it is in `skipped`.
+    pub fn parse(document: &[u8]) -> Result<Self, SetError> {
+        Self::parse_bounded(document, usize::MAX)
+    }
+
+    /// As [`parse`](Self::parse), refusing a set of more than `limit` keys.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), and [`SetError::TooManyKeys`].
+    pub fn parse_bounded(document: &[u8], limit: usize) -> Result<Self, SetError> {
+        let text = json::utf8(document)?;
+        let mut keys = None;
+        json::object(text, |name, value| {
+            if name == "keys"
+                && let Value::Array(raw) = value
+            {
+                keys = Some(raw);
+            }
+            Ok::<(), JsonError>(())
+        })?;
+        let mut set = JwkSet::default();
+        let mut index = 0;
+        json::array::<SetError>(keys.ok_or(SetError::NoKeys)?, |_, raw| {
+            if index == limit {
+                return Err(SetError::TooManyKeys { limit });
+            }
+            match parse_jwk(raw) {
+                Ok(key) => set.keys.push(Arc::new(key)),
+                Err(error) => set.skipped.push(SkippedKey {
+                    index,
+                    kid: readable_kid(raw),
+                    error,
+                }),
+            }
+            index += 1;
+            Ok(())
+        })?;
+        Ok(set)
+    }
+}
+
+/// From the ecosystem's type, by way of its JSON: one parser decides.
+impl TryFrom<&jsonwebtoken::jwk::Jwk> for VerifyingKey {
+    type Error = JwkError;
+
+    fn try_from(jwk: &jsonwebtoken::jwk::Jwk) -> Result<Self, JwkError> {
+        match serde_json::to_string(jwk) {
+            Ok(json) => VerifyingKey::from_jwk(&json),
+            Err(_) => Err(JwkError::WrongType("jwk")),
+        }
+    }
+}
+
+/// From the ecosystem's type; keys that cannot be used are in `skipped`.
+impl From<&jsonwebtoken::jwk::JwkSet> for JwkSet {
+    fn from(set: &jsonwebtoken::jwk::JwkSet) -> Self {
+        let mut out = JwkSet::default();
+        for (index, jwk) in set.keys.iter().enumerate() {
+            match VerifyingKey::try_from(jwk) {
+                Ok(key) => out.keys.push(Arc::new(key)),
+                Err(error) => out.skipped.push(SkippedKey {
+                    index,
+                    kid: jwk.common.key_id.clone(),
+                    error,
+                }),
+            }
+        }
+        out
+    }
+}
+
+/// The members of a JWK that decide whether and how it verifies.
+#[derive(Default)]
+struct Members<'a> {
+    kty: Option<Cow<'a, str>>,
+    crv: Option<Cow<'a, str>>,
+    x: Option<Cow<'a, str>>,
+    y: Option<Cow<'a, str>>,
+    n: Option<Cow<'a, str>>,
+    e: Option<Cow<'a, str>>,
+    kid: Option<Cow<'a, str>>,
+    alg: Option<Cow<'a, str>>,
+    r#use: Option<Cow<'a, str>>,
+    key_ops: Option<&'a str>,
+}
+
+pub(crate) fn parse_jwk(json: &str) -> Result<VerifyingKey, JwkError> {
+    let members = Members::read(json)?;
+    members.check_purpose()?;
+    let (material, canonical) = members.material()?;
+    let declared = members.algorithm()?;
+    let key = VerifyingKey::new(
+        members.kid.as_deref().map(Into::into),
+        declared,
+        material,
+        canonical.into(),
+    );
+    match declared {
+        Some(declared) if declared.key_type() != key.key_type() => {
+            Err(JwkError::AlgorithmMismatch(declared))
+        }
+        _ => Ok(key),
+    }
+}
+
+// === impl Members ===
+
+impl<'a> Members<'a> {
+    fn read(json: &'a str) -> Result<Self, JwkError> {
+        let mut members = Members::default();
+        json::object::<JwkError>(json, |name, value| {
+            let (slot, name) = match name {
+                "kty" => (&mut members.kty, "kty"),
+                "crv" => (&mut members.crv, "crv"),
+                "x" => (&mut members.x, "x"),
+                "y" => (&mut members.y, "y"),
+                "n" => (&mut members.n, "n"),
+                "e" => (&mut members.e, "e"),
+                "kid" => (&mut members.kid, "kid"),
+                "alg" => (&mut members.alg, "alg"),
+                "use" => (&mut members.r#use, "use"),
+                "key_ops" => match value {
+                    Value::Array(raw) => {
+                        members.key_ops = Some(raw);
+                        return Ok(());
+                    }
+                    _ => return Err(JwkError::WrongType("key_ops")),
+                },
+                // Everything else, private members among it, is passed over unread.
+                _ => return Ok(()),
+            };
+            *slot = Some(value.into_string().ok_or(JwkError::WrongType(name))?);
+            Ok(())
+        })?;
+        Ok(members)
+    }
+
+    /// RFC 7517 §4.2, §4.3.
+    fn check_purpose(&self) -> Result<(), JwkError> {
+        if let Some(purpose) = &self.r#use
+            && purpose != "sig"
+        {
+            return Err(JwkError::Use(purpose.to_string()));
+        }
+        if let Some(raw) = self.key_ops {
+            let mut may_verify = false;
+            json::array::<JwkError>(raw, |operation, _| match operation.into_string() {
+                Some(operation) => {
+                    may_verify |= operation == "verify";
+                    Ok(())
+                }
+                None => Err(JwkError::WrongType("key_ops")),
+            })?;
+            if !may_verify {
+                return Err(JwkError::KeyOps);
+            }
+        }
+        Ok(())
+    }
+
+    fn algorithm(&self) -> Result<Option<Algorithm>, JwkError> {
+        self.alg
+            .as_deref()
+            .map(|name| Algorithm::from_name(name).ok_or(JwkError::Algorithm(name.into())))
+            .transpose()
+    }
+
+    /// The checked material, and the JSON that its thumbprint is taken over (RFC 7638 §3.2, RFC 8037 §2).
+    fn material(&self) -> Result<(Material, String), JwkError> {
+        match require(&self.kty, "kty")? {
+            "OKP" => {
+                let crv = require(&self.crv, "crv")?;
+                if crv != "Ed25519" {
+                    return Err(JwkError::Curve(crv.into()));
+                }
+                let x = decode(&self.x, "x")?;
+                let canonical = format!(
+                    r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#,
+                    base64url::encode(&x)
+                );
+                Ok((Material::Ed25519(Ed25519Key::new(&x)?), canonical))
+            }
+            "EC" => {
+                let crv = require(&self.crv, "crv")?;
+                let curve = Curve::from_name(crv).ok_or(JwkError::Curve(crv.into()))?;
+                let (x, y) = (decode(&self.x, "x")?, decode(&self.y, "y")?);
+                let canonical = format!(
+                    r#"{{"crv":"{crv}","kty":"EC","x":"{}","y":"{}"}}"#,
+                    base64url::encode(&x),
+                    base64url::encode(&y)
+                );
+                Ok((Material::Ec(EcKey::new(curve, &x, &y)?), canonical))
+            }
+            "RSA" => {
+                let key = RsaKey::new(&decode(&self.n, "n")?, &decode(&self.e, "e")?)?;
+                let canonical = format!(
+                    r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#,
+                    base64url::encode(key.exponent()),
+                    base64url::encode(key.modulus())
+                );
+                Ok((Material::Rsa(key), canonical))
+            }
+            other => Err(JwkError::KeyType(other.into())),
+        }
+    }
+}
+
+fn require<'m>(member: &'m Option<Cow<'_, str>>, name: &'static str) -> Result<&'m str, JwkError> {
+    member.as_deref().ok_or(JwkError::Missing(name))
+}
+
+fn decode(member: &Option<Cow<'_, str>>, name: &'static str) -> Result<Vec<u8>, JwkError> {
+    base64url::decode_jwk_value(require(member, name)?).map_err(|_| JwkError::NotBase64Url(name))
+}
+
+/// The `kid` of a key that is otherwise bad, to name it in reports.
+fn readable_kid(json: &str) -> Option<String> {
+    let mut kid = None;
+    // The verdict on the key has been given already; here only its name is wanted.
+    let _ = json::object(json, |name, value| {
+        if name == "kid" {
+            kid = value.into_string().map(Cow::into_owned);
+        }
+        Ok::<(), JsonError>(())
+    });
+    kid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8037 appendix A.2 and A.3.
+    const ED25519: &str =
+        r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
+    fn with(member: &str) -> String {
+        format!("{},{member}}}", &ED25519[..ED25519.len() - 1])
+    }
+
+    #[test]
+    fn thumbprints_are_rfc_7638s() {
+        let key = VerifyingKey::from_jwk(ED25519).unwrap();
+        assert_eq!(
+            key.thumbprint().to_string(),
+            "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+        );
+        // RFC 7638 §3.1.
+        let rsa = r#"{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}"#;
+        assert_eq!(
+            VerifyingKey::from_jwk(rsa)
+                .unwrap()
+                .thumbprint()
+                .to_string(),
+            "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+        );
+    }
+
+    #[test]
+    fn members_that_contradict_the_purpose_make_a_key_unusable() {
+        for (member, error) in [
+            (r#""use":"enc""#, JwkError::Use("enc".into())),
+            (r#""use":1"#, JwkError::WrongType("use")),
+            (r#""key_ops":["sign"]"#, JwkError::KeyOps),
+            (r#""key_ops":[]"#, JwkError::KeyOps),
+            (r#""key_ops":"verify""#, JwkError::WrongType("key_ops")),
+            (r#""key_ops":["verify",1]"#, JwkError::WrongType("key_ops")),
+            (
+                r#""alg":"RS256""#,
+                JwkError::AlgorithmMismatch(Algorithm::RS256),
+            ),
+            (r#""alg":"HS256""#, JwkError::Algorithm("HS256".into())),
+            (r#""alg":null"#, JwkError::WrongType("alg")),
+            (r#""kid":1"#, JwkError::WrongType("kid")),
+        ] {
+            assert_eq!(
+                VerifyingKey::from_jwk(&with(member)).unwrap_err(),
+                error,
+                "{member}"
+            );
+        }
+        for member in [
+            r#""use":"sig""#,
+            r#""key_ops":["verify"]"#,
+            r#""alg":"EdDSA""#,
+            r#""alg":"Ed25519""#,
+            r#""d":"secret""#,
+        ] {
+            assert!(VerifyingKey::from_jwk(&with(member)).is_ok(), "{member}");
+        }
+        assert!(matches!(
+            VerifyingKey::from_jwk(&with(
+                r#""x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo""#
+            )),
+            Err(JwkError::Json(_))
+        ));
+    }
+
+    #[test]
+    fn a_bad_key_is_skipped_and_named() {
+        let document = format!(
+            r#"{{"keys":[{{"kty":"XYZ","kid":"odd"}},5,{ED25519},{{"kty":"oct","k":"AAAA"}}]}}"#
+        );
+        let set = JwkSet::parse(document.as_bytes()).unwrap();
+        assert_eq!(set.keys.len(), 1);
+        let skipped: Vec<_> = set
+            .skipped
+            .iter()
+            .map(|key| (key.index, key.kid.as_deref(), key.error.to_string()))
+            .collect();
+        assert_eq!(skipped[0].0, 0);
+        assert_eq!(skipped[0].1, Some("odd"));
+        assert_eq!(skipped[1].0, 1);
+        assert_eq!(skipped[2].2, "kty `oct` has no public-key signature here");
+    }
+
+    #[test]
+    fn what_is_no_set_is_an_error() {
+        for document in [
+            "",
+            "[]",
+            "{}",
+            "null",
+            r#"{"keys":{}}"#,
+            r#"{"keys":null}"#,
+            r#"{"keys":[],"keys":[]}"#,
+            "\u{feff}{\"keys\":[]}",
+            "<html></html>",
+            r#"{"keys":[],}"#,
+            r#"{"keys":[]}x"#,
+        ] {
+            assert!(JwkSet::parse(document.as_bytes()).is_err(), "{document}");
+        }
+        assert!(JwkSet::parse(b"{\"keys\":[]}\xff").is_err());
+        assert!(JwkSet::parse(br#"{"keys":[]}"#).unwrap().keys.is_empty());
+        let three = format!(r#"{{"keys":[{ED25519},{ED25519},{ED25519}]}}"#);
+        assert!(JwkSet::parse_bounded(three.as_bytes(), 3).is_ok());
+        assert_eq!(
+            JwkSet::parse_bounded(three.as_bytes(), 2).unwrap_err(),
+            SetError::TooManyKeys { limit: 2 }
+        );
+    }
+}

@@ -1,0 +1,28 @@
+//! JOSE, pure: no clock, no I/O, no async, no logging, no metrics.
+//!
+//! What is here depends on nothing else in the crate. A [`Compact`], a
+//! [`VerifyingKey`] or a set of [`RegisteredClaims`] exists only if its checks have passed.
+
+pub(crate) mod algorithm;
+pub(crate) mod base64url;
+pub(crate) mod claims;
+pub(crate) mod compact;
+pub(crate) mod ecdsa;
+pub(crate) mod ed25519;
+pub(crate) mod json;
+pub(crate) mod jwk;
+pub(crate) mod key;
+pub(crate) mod numeric_date;
+pub(crate) mod rsa;
+#[cfg(feature = "server")]
+pub(crate) mod signing;
+
+pub use algorithm::{Algorithm, KeyType, UnknownAlgorithm};
+pub use claims::{ClaimError, Policy, RegisteredClaims, TypRule};
+pub use compact::{Compact, CompactError, Header, MAX_TOKEN_BYTES};
+pub use json::JsonError;
+pub use jwk::{JwkError, JwkSet, SetError, SkippedKey, Thumbprint};
+pub use key::VerifyingKey;
+pub use numeric_date::NumericDate;
+#[cfg(feature = "server")]
+pub use signing::{SigningError, SigningKey};
