@@ -58,6 +58,8 @@ pub struct Compact<'a> {
     pub header: Header<'a>,
     /// The decoded payload.
     pub payload: &'a [u8],
+    /// Where the payload stands in the buffer that `parse` filled.
+    pub(crate) payload_range: std::ops::Range<usize>,
     /// The decoded signature.
     pub signature: &'a [u8],
     /// What was signed: the first two segments with their dot, as received (RFC 7515 §5.2).
@@ -95,6 +97,7 @@ impl<'a> Compact<'a> {
         Ok(Compact {
             header: Header::parse(&decoded[..header_end])?,
             payload: &decoded[header_end..payload_end],
+            payload_range: header_end..payload_end,
             signature: &decoded[payload_end..],
             signing_input: &bytes[..second],
         })

@@ -1,0 +1,254 @@
+//! The audit trail: one JSON line per event on the `keywheel::audit` tracing target.
+//!
+//! Strings from outside are escaped and cut; failures over a rate per reason are counted and summed into one line, so that a
+//! flood cannot fill a disk. Never holds a token, a cookie or a key.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Map, Value};
+
+use crate::clock::Clock;
+use crate::jose::NumericDate;
+use crate::verify::Reason;
+
+/// The tracing target of every audit line.
+pub const TARGET: &str = "keywheel::audit";
+
+/// Longest string from outside that a line shows, in bytes.
+const MAX_STRING_BYTES: usize = 256;
+
+/// Failures written per second and reason unless set otherwise.
+pub(crate) const DEFAULT_RATE: u32 = 100;
+
+/// What happened. The names are what people search for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A token was refused.
+    VerificationFailed,
+    /// Events of this kind were not written, being too many.
+    Suppressed,
+    /// A new key was put into the published set.
+    KeyAnnounced,
+    /// A key began to sign.
+    KeySigning,
+    /// A key ceased to sign and stays published.
+    KeyRetired,
+    /// A key left the published set.
+    KeyRemoved,
+    /// An operator overrode a rule that protects verifiers.
+    Forced,
+    /// A token was minted on the command line.
+    TokenMinted,
+}
+
+// === impl Event ===
+
+impl Event {
+    /// The value of the field `event`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Event::VerificationFailed => "verification_failed",
+            Event::Suppressed => "suppressed",
+            Event::KeyAnnounced => "key_announced",
+            Event::KeySigning => "key_signing",
+            Event::KeyRetired => "key_retired",
+            Event::KeyRemoved => "key_removed",
+            Event::Forced => "forced",
+            Event::TokenMinted => "token_minted",
+        }
+    }
+}
+
+/// What one line says besides its time; absent fields are left out.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Fields<'a> {
+    /// A reject code, or the cause of a key's transition.
+    pub reason: Option<&'a str>,
+    /// What more there is to say, in words.
+    pub detail: Option<&'a str>,
+    /// A configured issuer.
+    pub issuer: Option<&'a str>,
+    /// Key identifier, as the token or the ring has it.
+    pub kid: Option<&'a str>,
+    /// Subject; only ever from an authentic token.
+    pub sub: Option<&'a str>,
+    /// Token identifier; only ever from an authentic token.
+    pub jti: Option<&'a str>,
+    /// Session identifier; only ever from an authentic token.
+    pub sid: Option<&'a str>,
+    /// Address of the client.
+    pub ip: Option<IpAddr>,
+    /// The route's pattern, not the path.
+    pub route: Option<&'a str>,
+}
+
+/// Writes audit lines, and sums what would be too many.
+pub struct AuditLog {
+    clock: Arc<dyn Clock>,
+    rate: u32,
+    windows: [Window; Reason::ALL.len()],
+}
+
+/// One second's failures of one reason.
+#[derive(Default)]
+struct Window {
+    /// The second in the upper half, the failures in it in the lower.
+    state: AtomicU64,
+    suppressed: AtomicU64,
+}
+
+// === impl AuditLog ===
+
+impl AuditLog {
+    /// Writes up to `rate` failures a second and reason.
+    pub fn new(clock: Arc<dyn Clock>, rate: u32) -> Self {
+        AuditLog {
+            clock,
+            rate,
+            windows: Default::default(),
+        }
+    }
+
+    /// Writes a line now, whatever the rate. Ask [`admits`](Self::admits) first for what can come in floods.
+    pub fn write(&self, event: Event, fields: &Fields<'_>) {
+        tracing::info!(target: TARGET, "{}", line(self.clock.now(), event, fields));
+    }
+
+    /// Whether a refusal for this reason may be written now; if not, it is counted, and summed up with the next that may.
+    pub fn admits(&self, reason: Reason) -> bool {
+        let window = &self.windows[reason as usize];
+        if !window.admit(self.clock.monotonic(), self.rate) {
+            return false;
+        }
+        // Relaxed: a count, which orders nothing.
+        let suppressed = window.suppressed.swap(0, Ordering::Relaxed);
+        if suppressed > 0 {
+            let detail = format!("{suppressed} more were not written");
+            let fields = Fields {
+                reason: Some(reason.code()),
+                detail: Some(&detail),
+                ..Fields::default()
+            };
+            self.write(Event::Suppressed, &fields);
+        }
+        true
+    }
+}
+
+// === impl Window ===
+
+impl Window {
+    fn admit(&self, now: Duration, rate: u32) -> bool {
+        let second = now.as_secs() & 0xffff_ffff;
+        let mut admitted = false;
+        // Relaxed: the counter stands alone; a failure too many or too few in a second is no harm.
+        let _ = self
+            .state
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
+                let count = if state >> 32 == second {
+                    state & 0xffff_ffff
+                } else {
+                    0
+                };
+                admitted = count < u64::from(rate);
+                Some(second << 32 | count.saturating_add(1).min(0xffff_ffff))
+            });
+        if !admitted {
+            self.suppressed.fetch_add(1, Ordering::Relaxed);
+        }
+        admitted
+    }
+}
+
+fn line(now: NumericDate, event: Event, fields: &Fields<'_>) -> String {
+    let mut members = Map::new();
+    let mut put = |name: &str, text: &str| {
+        members.insert(name.into(), Value::from(cut(text)));
+    };
+    put("time", &rfc3339(now));
+    put("event", event.name());
+    let texts = [
+        ("reason", fields.reason),
+        ("detail", fields.detail),
+        ("issuer", fields.issuer),
+        ("kid", fields.kid),
+        ("sub", fields.sub),
+        ("jti", fields.jti),
+        ("sid", fields.sid),
+        ("route", fields.route),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            put(name, text);
+        }
+    }
+    if let Some(ip) = fields.ip {
+        put("ip", &ip.to_string());
+    }
+    Value::Object(members).to_string()
+}
+
+/// RFC 3339 with milliseconds, UTC.
+fn rfc3339(now: NumericDate) -> String {
+    let since_epoch = now.since(NumericDate::EPOCH);
+    match SystemTime::UNIX_EPOCH.checked_add(since_epoch) {
+        Some(time) if since_epoch.as_secs() < 253_402_300_800 => {
+            humantime::format_rfc3339_millis(time).to_string()
+        }
+        // Beyond the year 9999 RFC 3339 has no words.
+        _ => now.to_string(),
+    }
+}
+
+/// At most [`MAX_STRING_BYTES`], cut between characters.
+fn cut(text: &str) -> String {
+    if text.len() <= MAX_STRING_BYTES {
+        return text.to_owned();
+    }
+    let end = (0..=MAX_STRING_BYTES)
+        .rev()
+        .find(|&end| text.is_char_boundary(end))
+        .unwrap_or(0);
+    format!("{}…", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_strings_are_escaped_and_cut() {
+        let hostile = format!("a\n\"}}\u{1b}[31m{}", "é".repeat(1000));
+        let fields = Fields {
+            kid: Some(&hostile),
+            ..Fields::default()
+        };
+        let line = line(
+            NumericDate::from_seconds(1_790_000_000),
+            Event::VerificationFailed,
+            &fields,
+        );
+        assert!(!line.contains('\n') && !line.contains('\u{1b}'), "{line}");
+        let parsed: Value = serde_json::from_str(&line).unwrap();
+        assert!(parsed["kid"].as_str().unwrap().len() <= MAX_STRING_BYTES + 3);
+        assert_eq!(parsed["time"], "2026-09-21T14:13:20.000Z");
+        assert_eq!(parsed["event"], "verification_failed");
+    }
+
+    #[test]
+    fn a_flood_is_admitted_up_to_the_rate_each_second() {
+        let window = Window::default();
+        let admitted = |second| {
+            (0..1000)
+                .filter(|_| window.admit(Duration::from_secs(second), 100))
+                .count()
+        };
+        assert_eq!(admitted(5), 100);
+        assert_eq!(admitted(6), 100);
+        assert_eq!(window.suppressed.load(Ordering::Relaxed), 1800);
+    }
+}

@@ -1,0 +1,259 @@
+//! Every metric: its name, its help, its labels. Label values come from closed lists: no input can create a time series.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder as _, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::clock::Clock;
+use crate::verify::Reason;
+use crate::verify::refresh::SourceState;
+
+/// The `issuer` label of a verification that ended before a configured issuer was found.
+pub(crate) const NO_ISSUER: &str = "none";
+
+/// Upper bounds in seconds of the key set fetch histogram.
+const FETCH_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+/// A Prometheus registry with Keywheel's metrics. Cheap to clone; clones count into the same registry.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+    verifications: IntCounterVec,
+    jwks_fetches: IntCounterVec,
+    jwks_fetch_seconds: HistogramVec,
+    jwks_keys: IntGaugeVec,
+    jwks_ages: Ages,
+    jwks_refreshes_suppressed: IntCounterVec,
+}
+
+// === impl Metrics ===
+
+impl Metrics {
+    /// Metrics in a registry of their own.
+    ///
+    /// # Errors
+    /// None in practice; a name that prometheus refuses would be one.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        Self::register(&Registry::new())
+    }
+
+    /// Metrics in a registry that one's own program serves.
+    ///
+    /// # Errors
+    /// `AlreadyReg` if the registry has Keywheel's metrics already: clone that `Metrics` instead.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Metrics {
+            registry: registry.clone(),
+            verifications: counters(
+                "verifications_total",
+                "Tokens verified, by issuer and outcome: `accepted` or the reason for refusal.",
+                &["issuer", "outcome"],
+            )?,
+            jwks_fetches: counters(
+                "jwks_fetches_total",
+                "Fetches of an issuer's key set, by result: `modified`, `not_modified`, or the kind of failure.",
+                &["issuer", "result"],
+            )?,
+            jwks_fetch_seconds: HistogramVec::new(
+                HistogramOpts::new(
+                    "keywheel_jwks_fetch_seconds",
+                    "Seconds from the start of a key set fetch to its end, discovery included.",
+                )
+                .buckets(FETCH_BUCKETS.to_vec()),
+                &["issuer"],
+            )?,
+            jwks_keys: gauges(
+                "jwks_keys",
+                "Usable keys of the issuer in force; 0 means that every token of it is refused.",
+                &["issuer"],
+            )?,
+            jwks_ages: Ages::new()?,
+            jwks_refreshes_suppressed: counters(
+                "jwks_refreshes_suppressed_total",
+                "Fetches that an unknown kid asked for and did not get; a rise with unknown_key is a flood of invented kids.",
+                &["issuer"],
+            )?,
+        };
+        let collectors: [Box<dyn Collector>; 6] = [
+            Box::new(metrics.verifications.clone()),
+            Box::new(metrics.jwks_fetches.clone()),
+            Box::new(metrics.jwks_fetch_seconds.clone()),
+            Box::new(metrics.jwks_keys.clone()),
+            Box::new(metrics.jwks_ages.clone()),
+            Box::new(metrics.jwks_refreshes_suppressed.clone()),
+        ];
+        for collector in collectors {
+            registry.register(collector)?;
+        }
+        Ok(metrics)
+    }
+
+    /// The registry, for one's own metrics or exposition.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Everything in the registry in Prometheus' text format, version 0.0.4.
+    pub fn render(&self) -> String {
+        let mut out = Vec::new();
+        // Fails only if a metric family is empty or not UTF-8, and gather leaves such out.
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
+            tracing::error!(%error, "metrics could not be rendered");
+        }
+        String::from_utf8(out).unwrap_or_default()
+    }
+
+    pub(crate) fn outcomes(&self, issuer: &str) -> Outcomes {
+        let counter = |outcome| self.verifications.with_label_values(&[issuer, outcome]);
+        Outcomes {
+            accepted: counter("accepted"),
+            rejected: Reason::ALL.map(|reason| counter(reason.code())),
+        }
+    }
+
+    pub(crate) fn source(&self, issuer: &str) -> SourceMetrics {
+        SourceMetrics {
+            issuer: issuer.into(),
+            fetches: self.jwks_fetches.clone(),
+            seconds: self.jwks_fetch_seconds.with_label_values(&[issuer]),
+            keys: self.jwks_keys.with_label_values(&[issuer]),
+            ages: self.jwks_ages.clone(),
+            suppressed: self.jwks_refreshes_suppressed.with_label_values(&[issuer]),
+        }
+    }
+}
+
+/// The counters of one issuer's verifications, found once and then only added to.
+#[derive(Debug)]
+pub(crate) struct Outcomes {
+    accepted: IntCounter,
+    rejected: [IntCounter; Reason::ALL.len()],
+}
+
+// === impl Outcomes ===
+
+impl Outcomes {
+    pub(crate) fn accepted(&self) {
+        self.accepted.inc();
+    }
+
+    pub(crate) fn rejected(&self, reason: Reason) {
+        self.rejected[reason as usize].inc();
+    }
+}
+
+/// The metrics of one remote key set.
+#[derive(Debug, Clone)]
+pub(crate) struct SourceMetrics {
+    issuer: String,
+    fetches: IntCounterVec,
+    seconds: prometheus::Histogram,
+    keys: IntGauge,
+    ages: Ages,
+    suppressed: IntCounter,
+}
+
+// === impl SourceMetrics ===
+
+impl SourceMetrics {
+    pub(crate) fn fetched(&self, result: &'static str, took: Duration) {
+        self.fetches
+            .with_label_values(&[self.issuer.as_str(), result])
+            .inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    /// From now on the age of this source is shown.
+    pub(crate) fn watch(&self, state: Arc<ArcSwap<SourceState>>, clock: Arc<dyn Clock>) {
+        self.ages.sources.rcu(|sources| {
+            let mut sources = Vec::clone(sources);
+            sources.push(WatchedSource {
+                issuer: self.issuer.clone(),
+                state: Arc::downgrade(&state),
+                clock: clock.clone(),
+            });
+            sources
+        });
+    }
+
+    pub(crate) fn keys(&self, count: usize) {
+        self.keys.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn suppressed(&self) {
+        self.suppressed.inc();
+    }
+}
+
+/// `jwks_age_seconds`, computed when it is asked for: an age that had to be set would stand still when fetching does.
+#[derive(Debug, Clone)]
+struct Ages {
+    gauges: GaugeVec,
+    sources: Arc<ArcSwap<Vec<WatchedSource>>>,
+}
+
+#[derive(Clone)]
+struct WatchedSource {
+    issuer: String,
+    /// Weak: a metric must not keep the source of a verifier that is gone.
+    state: Weak<ArcSwap<SourceState>>,
+    clock: Arc<dyn Clock>,
+}
+
+// === impl Ages ===
+
+impl Ages {
+    fn new() -> Result<Self, prometheus::Error> {
+        Ok(Ages {
+            gauges: GaugeVec::new(
+                Opts::new(
+                    "keywheel_jwks_age_seconds",
+                    "Seconds since the issuer's key set was last had or confirmed; at the staleness limit all its tokens are refused.",
+                ),
+                &["issuer"],
+            )?,
+            sources: Arc::default(),
+        })
+    }
+}
+
+impl Collector for Ages {
+    fn desc(&self) -> Vec<&prometheus::core::Desc> {
+        self.gauges.desc()
+    }
+
+    fn collect(&self) -> Vec<prometheus::proto::MetricFamily> {
+        for source in self.sources.load().iter() {
+            let gauge = self.gauges.with_label_values(&[source.issuer.as_str()]);
+            let last_success = source
+                .state
+                .upgrade()
+                .and_then(|state| state.load().last_success);
+            if let Some(last_success) = last_success {
+                let age = source.clock.monotonic().saturating_sub(last_success);
+                gauge.set(age.as_secs_f64());
+            }
+        }
+        self.gauges.collect()
+    }
+}
+
+impl std::fmt::Debug for WatchedSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.issuer)
+    }
+}
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    IntCounterVec::new(Opts::new(format!("keywheel_{name}"), help), labels)
+}
+
+fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    IntGaugeVec::new(Opts::new(format!("keywheel_{name}"), help), labels)
+}

@@ -1,0 +1,376 @@
+//! `VerifierBuilder`: what a verifier trusts, said once and checked before the first token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::fetch::{Fetcher, UrlRule};
+use super::keyset::{self, KeySet};
+use super::refresh::{Location, RefreshPolicy, RemoteKeys};
+use super::{Inner, Trusted, Verifier};
+use crate::audit::{AuditLog, DEFAULT_RATE};
+use crate::clock::{Clock, SystemClock};
+use crate::jose::{Algorithm, JwkSet, MAX_TOKEN_BYTES, Policy, TypRule};
+use crate::metrics::{Metrics, NO_ISSUER};
+
+/// A leeway beyond this is no tolerance for clocks but a longer life for every token.
+const MAX_LEEWAY: Duration = Duration::from_secs(600);
+
+/// Why a verifier could not be built. Each names the setting.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// No issuer at all.
+    #[error("issuer: name at least one trusted issuer")]
+    NoIssuer,
+    /// An issuer without an audience: every token of it would do, whoever it was meant for (RFC 8725 §3.9).
+    #[error("audience: name the audience that tokens of `{issuer}` must be meant for")]
+    NoAudience {
+        /// The issuer in question.
+        issuer: String,
+    },
+    /// An empty list.
+    #[error("algorithms: the list for `{issuer}` is empty")]
+    NoAlgorithms {
+        /// The issuer in question.
+        issuer: String,
+    },
+    /// One issuer twice.
+    #[error("issuer: `{issuer}` is there twice")]
+    IssuerTwice {
+        /// The issuer in question.
+        issuer: String,
+    },
+    /// A URL that is none, or plain http to another machine.
+    #[error("{setting}: {why}")]
+    Url {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// A leeway over ten minutes.
+    #[error("leeway: {leeway:?} is more than {MAX_LEEWAY:?}")]
+    Leeway {
+        /// As given.
+        leeway: Duration,
+    },
+    /// More required claims than 64.
+    #[error("require: more than {} claims", Policy::MAX_REQUIRED)]
+    TooManyRequired,
+    /// Keys that must be fetched need a task to fetch them.
+    #[error("issuer `{issuer}` has remote keys: build the verifier inside a Tokio runtime")]
+    NoRuntime {
+        /// The issuer in question.
+        issuer: String,
+    },
+    /// The HTTP client could not be made.
+    #[error("http client: {0}")]
+    Client(#[source] reqwest::Error),
+    /// The metrics could not be registered.
+    #[error("metrics: {0}")]
+    Metrics(#[source] prometheus::Error),
+}
+
+/// One issuer to trust: where its keys are, and what its tokens must be.
+#[derive(Debug, Clone)]
+pub struct TrustedIssuer {
+    name: String,
+    source: Source,
+    audiences: Vec<Box<str>>,
+    algorithms: Vec<Algorithm>,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Discover,
+    JwksUrl(String),
+    Static(JwkSet),
+}
+
+// === impl TrustedIssuer ===
+
+impl TrustedIssuer {
+    /// Trusts tokens whose `iss` is exactly this string; its keys are found by discovery unless told otherwise.
+    ///
+    /// By default EdDSA, ES256 and RS256 are allowed.
+    pub fn new(issuer: impl Into<String>) -> Self {
+        TrustedIssuer {
+            name: issuer.into(),
+            source: Source::Discover,
+            audiences: Vec::new(),
+            algorithms: vec![Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256],
+        }
+    }
+
+    /// The key set is at this URL; no discovery.
+    pub fn jwks_url(mut self, url: impl Into<String>) -> Self {
+        self.source = Source::JwksUrl(url.into());
+        self
+    }
+
+    /// These keys, for good; nothing is fetched.
+    pub fn static_keys(mut self, set: JwkSet) -> Self {
+        self.source = Source::Static(set);
+        self
+    }
+
+    /// Accepts tokens meant for this audience; call again for further ones.
+    pub fn audience(mut self, audience: impl Into<Box<str>>) -> Self {
+        self.audiences.push(audience.into());
+        self
+    }
+
+    /// Allows these algorithms and no others.
+    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        self.algorithms = algorithms.into_iter().collect();
+        self
+    }
+}
+
+/// Builds a [`Verifier`].
+#[derive(Default)]
+pub struct VerifierBuilder {
+    issuers: Vec<TrustedIssuer>,
+    leeway: Duration,
+    required: Option<Vec<Box<str>>>,
+    typ: TypRule,
+    max_token_bytes: Option<usize>,
+    refresh: RefreshPolicy,
+    allow_http: bool,
+    audit_rate: Option<u32>,
+    client: Option<reqwest::Client>,
+    clock: Option<Arc<dyn Clock>>,
+    metrics: Option<Metrics>,
+}
+
+// === impl VerifierBuilder ===
+
+impl VerifierBuilder {
+    /// Trusts this issuer; settings of an issuer that follow are about it.
+    pub fn issuer(self, issuer: impl Into<String>) -> Self {
+        self.trust(TrustedIssuer::new(issuer))
+    }
+
+    /// Trusts an issuer that has been described whole; call again for further ones.
+    pub fn trust(mut self, issuer: TrustedIssuer) -> Self {
+        self.issuers.push(issuer);
+        self
+    }
+
+    /// As [`TrustedIssuer::jwks_url`], for the issuer named last.
+    pub fn jwks_url(self, url: impl Into<String>) -> Self {
+        self.last(|issuer| issuer.jwks_url(url))
+    }
+
+    /// As [`TrustedIssuer::static_keys`], for the issuer named last.
+    pub fn static_keys(self, set: JwkSet) -> Self {
+        self.last(|issuer| issuer.static_keys(set))
+    }
+
+    /// As [`TrustedIssuer::audience`], for the issuer named last.
+    pub fn audience(self, audience: impl Into<Box<str>>) -> Self {
+        self.last(|issuer| issuer.audience(audience))
+    }
+
+    /// As [`TrustedIssuer::algorithms`], for the issuer named last.
+    pub fn algorithms(self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
+        self.last(|issuer| issuer.algorithms(algorithms))
+    }
+
+    fn last(mut self, change: impl FnOnce(TrustedIssuer) -> TrustedIssuer) -> Self {
+        // Said before any issuer was named, it is kept for a nameless one, and `build` names what is missing.
+        let issuer = self.issuers.pop().unwrap_or_else(|| TrustedIssuer::new(""));
+        self.issuers.push(change(issuer));
+        self
+    }
+
+    /// Tolerance for clocks that disagree, for `exp` and `nbf`. None by default, ten minutes at most.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// Claims that every token must have. `exp` by default; naming others replaces it.
+    pub fn require<N: Into<Box<str>>>(mut self, claims: impl IntoIterator<Item = N>) -> Self {
+        self.required = Some(claims.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// The one `typ` to accept. By default an absent one, `JWT` and `at+jwt` pass.
+    pub fn typ(mut self, typ: impl Into<Box<str>>) -> Self {
+        self.typ = TypRule::Exactly(typ.into());
+        self
+    }
+
+    /// Longest token, in bytes. 16 KiB by default.
+    pub fn max_token_bytes(mut self, limit: usize) -> Self {
+        self.max_token_bytes = Some(limit);
+        self
+    }
+
+    /// When and how often remote keys are fetched.
+    pub fn refresh(mut self, policy: RefreshPolicy) -> Self {
+        self.refresh = policy;
+        self
+    }
+
+    /// Allows plain http to other machines too: for networks that nobody else is on.
+    pub fn allow_http(mut self, allow: bool) -> Self {
+        self.allow_http = allow;
+        self
+    }
+
+    /// Failures written to the audit trail per second and reason, the rest being summed. 100 by default.
+    pub fn audit_rate(mut self, rate: u32) -> Self {
+        self.audit_rate = Some(rate);
+        self
+    }
+
+    /// One's own HTTP client, for proxies, private CAs and client certificates. It should follow no redirects.
+    pub fn http_client(mut self, client: reqwest::Client) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// Another clock, for tests.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Counts into these metrics; by default into a registry of the verifier's own.
+    pub fn metrics(mut self, metrics: &Metrics) -> Self {
+        self.metrics = Some(metrics.clone());
+        self
+    }
+
+    /// Checks everything, starts fetching remote keys, and gives the verifier, also while an issuer is down.
+    ///
+    /// # Errors
+    /// [`BuildError`] names the setting. Remote keys need a Tokio runtime to be fetched on.
+    pub fn build(self) -> Result<Verifier, BuildError> {
+        self.check()?;
+        let clock = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
+        let metrics = match &self.metrics {
+            Some(metrics) => metrics.clone(),
+            None => Metrics::new().map_err(BuildError::Metrics)?,
+        };
+        let rule = UrlRule {
+            allow_http: self.allow_http,
+        };
+        let mut client = self.client.clone();
+        let mut trusted = Vec::new();
+        for issuer in &self.issuers {
+            let (publisher, keys) = keyset::channel();
+            let location = match &issuer.source {
+                Source::Static(set) => {
+                    publisher.publish(Arc::new(KeySet::new(set.clone(), None)));
+                    None
+                }
+                Source::JwksUrl(url) => Some(Location::Url(parse(rule, "jwks_url", url)?)),
+                Source::Discover => {
+                    parse(rule, "issuer", &issuer.name)?;
+                    Some(Location::Discover {
+                        issuer: issuer.name.clone(),
+                    })
+                }
+            };
+            let remote = match location {
+                None => None,
+                Some(location) => {
+                    let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
+                        BuildError::NoRuntime {
+                            issuer: issuer.name.clone(),
+                        }
+                    })?;
+                    let client = match &client {
+                        Some(client) => client.clone(),
+                        None => client
+                            .insert(Fetcher::default_client().map_err(BuildError::Client)?)
+                            .clone(),
+                    };
+                    let fetcher = Fetcher::new(client, clock.clone(), self.refresh.deadline, rule);
+                    Some(RemoteKeys::start(
+                        &runtime,
+                        location,
+                        fetcher,
+                        publisher,
+                        clock.clone(),
+                        self.refresh.clone(),
+                        metrics.source(&issuer.name),
+                    ))
+                }
+            };
+            trusted.push(Trusted {
+                name: issuer.name.as_str().into(),
+                algorithms: issuer.algorithms.as_slice().into(),
+                policy: self.policy(issuer),
+                keys,
+                remote,
+                outcomes: metrics.outcomes(&issuer.name),
+            });
+        }
+        Ok(Verifier {
+            inner: Arc::new(Inner {
+                trusted: trusted.into(),
+                max_token_bytes: self.max_token_bytes.unwrap_or(MAX_TOKEN_BYTES),
+                audit: AuditLog::new(clock.clone(), self.audit_rate.unwrap_or(DEFAULT_RATE)),
+                no_issuer: metrics.outcomes(NO_ISSUER),
+                clock,
+                metrics,
+            }),
+        })
+    }
+
+    fn check(&self) -> Result<(), BuildError> {
+        if self.issuers.is_empty() || self.issuers[0].name.is_empty() {
+            return Err(BuildError::NoIssuer);
+        }
+        for (index, TrustedIssuer { name, .. }) in self.issuers.iter().enumerate() {
+            if self.issuers[..index]
+                .iter()
+                .any(|other| other.name == *name)
+            {
+                return Err(BuildError::IssuerTwice {
+                    issuer: name.clone(),
+                });
+            }
+        }
+        for issuer in &self.issuers {
+            let name = || issuer.name.clone();
+            if issuer.audiences.is_empty() || issuer.audiences.iter().any(|aud| aud.is_empty()) {
+                return Err(BuildError::NoAudience { issuer: name() });
+            }
+            if issuer.algorithms.is_empty() {
+                return Err(BuildError::NoAlgorithms { issuer: name() });
+            }
+        }
+        if self.leeway > MAX_LEEWAY {
+            return Err(BuildError::Leeway {
+                leeway: self.leeway,
+            });
+        }
+        let required = self.required.as_ref().map_or(1, Vec::len);
+        if required > Policy::MAX_REQUIRED {
+            return Err(BuildError::TooManyRequired);
+        }
+        Ok(())
+    }
+
+    fn policy(&self, issuer: &TrustedIssuer) -> Policy {
+        let mut policy = Policy::new(issuer.audiences.iter().cloned());
+        policy.leeway = self.leeway;
+        policy.typ = self.typ.clone();
+        if let Some(required) = &self.required {
+            policy.required.clone_from(required);
+        }
+        policy
+    }
+}
+
+fn parse(rule: UrlRule, setting: &'static str, url: &str) -> Result<Url, BuildError> {
+    rule.parse(url)
+        .map_err(|why| BuildError::Url { setting, why })
+}

@@ -1,0 +1,338 @@
+//! The tower layer, the axum extractors, and the answers of RFC 6750.
+//!
+//! The layer verifies and decides; handlers take [`Verified<C>`] as an argument and cannot be reached without it.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::Json;
+use axum::extract::{
+    ConnectInfo, FromRequestParts, MatchedPath, OptionalFromRequestParts, RawPathParams, Request,
+};
+use axum::response::{IntoResponse, Response};
+use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::reject::{Malformation, Reject};
+use super::verified::{ClaimSet, Claims, Token, Verified};
+use super::{RequestContext, Verifier};
+
+/// What a route asks of a request.
+#[derive(Debug, Clone, Default)]
+struct Rule {
+    optional: bool,
+    scopes: Vec<Box<str>>,
+    roles: Vec<Box<str>>,
+    subject_parameter: Option<Box<str>>,
+}
+
+/// Verifies the bearer token of each request, and lets through what the rule allows.
+#[derive(Clone)]
+pub struct VerifierLayer {
+    verifier: Verifier,
+    realm: Arc<str>,
+    rule: Arc<Rule>,
+}
+
+// === impl Verifier ===
+
+impl Verifier {
+    /// A layer for `axum::Router::layer` or `route_layer`: without further words, any verified token passes.
+    pub fn layer(&self) -> VerifierLayer {
+        let audiences = &self.inner.trusted[0].policy.audiences;
+        VerifierLayer {
+            verifier: self.clone(),
+            realm: audiences.first().map_or("api", |audience| audience).into(),
+            rule: Arc::default(),
+        }
+    }
+}
+
+// === impl VerifierLayer ===
+
+impl VerifierLayer {
+    /// Lets requests without a token pass too; one with a bad token is still refused. Handlers take `Option<Verified<C>>`.
+    pub fn optional(self) -> Self {
+        self.with(|rule| rule.optional = true)
+    }
+
+    /// Asks for this scope; call again for several, all of which are then needed.
+    pub fn require_scope(self, scope: impl Into<Box<str>>) -> Self {
+        self.with(|rule| rule.scopes.push(scope.into()))
+    }
+
+    /// Asks for this role; call again for several, all of which are then needed.
+    pub fn require_role(self, role: impl Into<Box<str>>) -> Self {
+        self.with(|rule| rule.roles.push(role.into()))
+    }
+
+    /// Asks that this path parameter, as in `/api/{user_id}/tasks`, equal the token's subject.
+    ///
+    /// Works on layers within the router. On a route without the parameter every request is refused.
+    pub fn require_subject(self, parameter: impl Into<Box<str>>) -> Self {
+        self.with(|rule| rule.subject_parameter = Some(parameter.into()))
+    }
+
+    /// The realm of challenges; the first audience by default.
+    pub fn realm(mut self, realm: &str) -> Self {
+        self.realm = realm.into();
+        self
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Rule)) -> Self {
+        change(Arc::make_mut(&mut self.rule));
+        self
+    }
+
+    /// Verifies the request's token and holds it against the rule; `Ok(None)` is an allowed absence.
+    async fn admit(&self, parts: &mut Parts) -> Result<Option<Token>, Reject> {
+        let route = parts.extensions.get::<MatchedPath>().cloned();
+        let context = RequestContext {
+            ip: parts
+                .extensions
+                .get::<ConnectInfo<SocketAddr>>()
+                .map(|info| info.0.ip()),
+            route: route.as_ref().map(MatchedPath::as_str),
+        };
+        let credentials = match bearer(&parts.headers) {
+            Ok(credentials) => credentials,
+            Err(Reject::MissingToken) if self.rule.optional => return Ok(None),
+            Err(reject) => {
+                self.verifier.record_denial(None, &reject, context);
+                return Err(reject);
+            }
+        };
+        let verified: Verified<Claims> = self.verifier.verify_request(credentials, context).await?;
+        let token = verified.token().clone();
+        if let Err(reject) = self.authorize(&token, parts).await {
+            self.verifier.record_denial(Some(&token), &reject, context);
+            return Err(reject);
+        }
+        Ok(Some(token))
+    }
+
+    async fn authorize(&self, token: &Token, parts: &mut Parts) -> Result<(), Reject> {
+        let rule = &*self.rule;
+        if !rule.scopes.iter().all(|scope| token.has_scope(scope)) {
+            return Err(Reject::InsufficientScope {
+                required: Some(rule.scopes.join(" ").into()),
+            });
+        }
+        let denied = Err(Reject::InsufficientScope { required: None });
+        if !rule.roles.iter().all(|role| token.has_role(role)) {
+            return denied;
+        }
+        if let Some(parameter) = &rule.subject_parameter {
+            let parameters = RawPathParams::from_request_parts(parts, &()).await;
+            let is_own = parameters.is_ok_and(|parameters| {
+                let mut values = parameters.iter().filter(|(name, _)| *name == &**parameter);
+                let own = |(_, value)| value == token.subject();
+                !token.subject().is_empty() && values.next().is_some_and(own)
+            });
+            if !is_own {
+                return denied;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<S> Layer<S> for VerifierLayer {
+    type Service = VerifierService<S>;
+
+    fn layer(&self, inner: S) -> VerifierService<S> {
+        VerifierService {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// What [`VerifierLayer`] makes of a service.
+#[derive(Clone)]
+pub struct VerifierService<S> {
+    inner: S,
+    layer: VerifierLayer,
+}
+
+impl<S> Service<Request> for VerifierService<S>
+where
+    S: Service<Request> + Clone + Send + 'static,
+    S::Response: IntoResponse,
+    S::Future: Send,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let layer = self.layer.clone();
+        // The one that was polled ready must be the one that is called.
+        let waiting = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, waiting);
+        Box::pin(async move {
+            let (mut parts, body) = request.into_parts();
+            match layer.admit(&mut parts).await {
+                Ok(token) => {
+                    if let Some(token) = token {
+                        parts.extensions.insert(token);
+                    }
+                    let request = Request::from_parts(parts, body);
+                    Ok(inner.call(request).await?.into_response())
+                }
+                Err(reject) => Ok(Denied::new(reject, &layer.realm).into_response()),
+            }
+        })
+    }
+}
+
+/// The one bearer credential of a request (RFC 6750 §2.1); the scheme's name is case-insensitive (RFC 9110 §11.1).
+fn bearer(headers: &HeaderMap) -> Result<&str, Reject> {
+    let malformed = Reject::Malformed(Malformation::Credentials);
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else {
+        return Err(Reject::MissingToken);
+    };
+    if values.next().is_some() {
+        return Err(malformed);
+    }
+    let Ok(value) = value.to_str() else {
+        return Err(malformed);
+    };
+    let (scheme, credentials) = value.split_once(' ').unwrap_or((value, ""));
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return Err(Reject::MissingToken);
+    }
+    match credentials.trim_start_matches(' ') {
+        "" => Err(Reject::MissingToken),
+        token => Ok(token),
+    }
+}
+
+/// A refusal as an HTTP answer: 401 or 403 with a challenge (RFC 6750 §3), or 503 with `Retry-After`.
+#[derive(Debug, Clone)]
+pub struct Denied {
+    reject: Reject,
+    realm: Arc<str>,
+}
+
+// === impl Denied ===
+
+impl Denied {
+    /// The answer to `reject`, in the name of `realm`.
+    pub fn new(reject: Reject, realm: &str) -> Self {
+        Denied {
+            reject,
+            realm: realm.into(),
+        }
+    }
+
+    /// RFC 6750 §3.1: the error code, which a request without credentials does not get.
+    fn error(&self) -> &'static str {
+        match (&self.reject, self.reject.reason().status()) {
+            (Reject::MissingToken, _) => "missing_token",
+            (_, 503) => "temporarily_unavailable",
+            (_, 403) => "insufficient_scope",
+            _ => "invalid_token",
+        }
+    }
+
+    fn challenge(&self) -> String {
+        let mut challenge = format!("Bearer realm=\"{}\"", quotable(&self.realm));
+        if self.reject != Reject::MissingToken {
+            let description = self.reject.description();
+            challenge.push_str(&format!(
+                ", error=\"{}\", error_description=\"{description}\"",
+                self.error()
+            ));
+        }
+        if let Reject::InsufficientScope {
+            required: Some(scope),
+        } = &self.reject
+        {
+            challenge.push_str(&format!(", scope=\"{}\"", quotable(scope)));
+        }
+        challenge
+    }
+}
+
+impl IntoResponse for Denied {
+    fn into_response(self) -> Response {
+        let body = Json(serde_json::json!({
+            "error": self.error(),
+            "error_description": self.reject.description(),
+        }));
+        let status =
+            StatusCode::from_u16(self.reject.reason().status()).unwrap_or(StatusCode::UNAUTHORIZED);
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        match &self.reject {
+            Reject::KeysUnavailable { retry_after } | Reject::StatusUnavailable { retry_after } => {
+                let seconds = retry_after.as_secs().max(1);
+                headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            _ => {
+                if let Ok(challenge) = HeaderValue::from_str(&self.challenge()) {
+                    headers.insert(WWW_AUTHENTICATE, challenge);
+                }
+            }
+        }
+        response
+    }
+}
+
+/// What may stand between the quotes of a challenge (RFC 6750 §3: no quote, no backslash, printable ASCII).
+fn quotable(text: &str) -> String {
+    text.chars()
+        .filter(|&c| matches!(c, ' '..='~') && c != '"' && c != '\\')
+        .collect()
+}
+
+/// The verified token of a route that a [`VerifierLayer`] guards.
+///
+/// On a route without that layer every request gets 500, and the log says why: better loud than open.
+impl<S: Send + Sync, C: ClaimSet> FromRequestParts<S> for Verified<C> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Response> {
+        let Some(token) = parts.extensions.get::<Token>().cloned() else {
+            tracing::error!(
+                path = parts.uri.path(),
+                "Verified<…> is an argument of a handler that no verifier layer guards, or an optional one does: take Option<Verified<…>> there"
+            );
+            return Err(StatusCode::INTERNAL_SERVER_ERROR.into_response());
+        };
+        decode(token)
+    }
+}
+
+/// The verified token, where the request had one: for routes behind [`VerifierLayer::optional`].
+impl<S: Send + Sync, C: ClaimSet> OptionalFromRequestParts<S> for Verified<C> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Response> {
+        parts
+            .extensions
+            .get::<Token>()
+            .cloned()
+            .map(decode)
+            .transpose()
+    }
+}
+
+fn decode<C: ClaimSet>(token: Token) -> Result<Verified<C>, Response> {
+    let realm = token.audiences().into_iter().next().unwrap_or_default();
+    token
+        .decode()
+        .map_err(|reject| Denied::new(reject, &realm).into_response())
+}

@@ -1,0 +1,396 @@
+//! `Verifier`: the steps of one verification, in order, readable top to bottom.
+//!
+//! ```text
+//! bytes → Compact → issuer by iss → VerifyingKey by kid → signature → claims → Verified<C>
+//! ```
+//!
+//! The hot path takes no lock: it loads a snapshot, reads, and adds to counters. Nothing here knows that an issuer exists.
+
+mod builder;
+pub(crate) mod fetch;
+mod keyset;
+#[cfg(feature = "axum")]
+mod layer;
+pub(crate) mod refresh;
+mod reject;
+mod verified;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use builder::{BuildError, TrustedIssuer, VerifierBuilder};
+pub use fetch::FetchError;
+pub use keyset::{KeySet, Publisher, Reader, channel};
+#[cfg(feature = "axum")]
+pub use layer::{Denied, VerifierLayer, VerifierService};
+pub use refresh::RefreshPolicy;
+pub use reject::{Malformation, Reason, Reject};
+pub use verified::{ClaimSet, Claims, Token, Verified};
+
+use crate::audit::{AuditLog, Event, Fields};
+use crate::clock::Clock;
+use crate::jose::claims::OwnedClaims;
+use crate::jose::{Algorithm, Compact, CompactError, Policy, RegisteredClaims};
+use crate::metrics::{Metrics, Outcomes};
+use refresh::RemoteKeys;
+
+/// Retry-After while there are no keys and nothing says when there will be.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Verifies tokens of the configured issuers, sharing no secret with any. Cheap to clone.
+#[derive(Clone)]
+pub struct Verifier {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    trusted: Box<[Trusted]>,
+    max_token_bytes: usize,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    no_issuer: Outcomes,
+    audit: AuditLog,
+}
+
+/// One configured issuer.
+struct Trusted {
+    name: Arc<str>,
+    algorithms: Box<[Algorithm]>,
+    policy: Policy,
+    keys: Reader,
+    /// `None` for static keys.
+    remote: Option<RemoteKeys>,
+    outcomes: Outcomes,
+}
+
+/// A refusal, with what a second look would need.
+struct Refusal<'v> {
+    reject: Reject,
+    trusted: Option<&'v Trusted>,
+    /// The kid that no key was found for.
+    missed_kid: Option<Box<str>>,
+}
+
+/// Where a token came from, for the audit trail.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RequestContext<'a> {
+    /// Address of the client.
+    pub ip: Option<IpAddr>,
+    /// The route's pattern.
+    pub route: Option<&'a str>,
+}
+
+/// The state of one issuer's keys, for people and probes.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct IssuerStatus {
+    /// The configured issuer.
+    pub issuer: String,
+    /// The kids of the usable keys in force.
+    pub kids: Vec<String>,
+    /// Published keys that cannot be used.
+    pub skipped: usize,
+    /// Whether keys are in force at all.
+    pub ready: bool,
+    /// Time since the set was last had or confirmed; `None` for static keys, or if it never was.
+    pub age: Option<Duration>,
+    /// Entity tag of the set in force.
+    pub etag: Option<String>,
+    /// Why the last fetch failed, if it did.
+    pub last_error: Option<String>,
+    /// Time until the next fetch.
+    pub next_refresh: Option<Duration>,
+}
+
+// === impl Verifier ===
+
+impl Verifier {
+    /// Says what to trust.
+    pub fn builder() -> VerifierBuilder {
+        VerifierBuilder::default()
+    }
+
+    /// Verifies a token: the compact serialization alone, without `Bearer`.
+    ///
+    /// May wait for one fetch when no key fits or none are there yet, and the cool-down allows one; else it never waits.
+    ///
+    /// # Errors
+    /// [`Reject`], for the first check that failed.
+    pub async fn verify<C: ClaimSet>(&self, token: &str) -> Result<Verified<C>, Reject> {
+        self.verify_request(token, RequestContext::default()).await
+    }
+
+    /// As [`verify`](Self::verify); a refusal's audit line also says where the token came from.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub async fn verify_request<C: ClaimSet>(
+        &self,
+        token: &str,
+        context: RequestContext<'_>,
+    ) -> Result<Verified<C>, Reject> {
+        let mut outcome = self.attempt(token);
+        if let Err(refusal) = &outcome
+            && let Some(remote) = refusal.curable_by_fetch()
+        {
+            let kid = refusal.missed_kid.as_deref();
+            if remote.refresh_for(kid).await {
+                let second = self.attempt(token);
+                if let Err(Refusal {
+                    missed_kid: Some(kid),
+                    ..
+                }) = &second
+                {
+                    remote.note_unknown(kid);
+                }
+                outcome = second;
+            }
+        }
+        self.conclude(token, outcome, context)
+    }
+
+    /// As [`verify`](Self::verify), at once: a missing key is asked for in the background, and this token is refused.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn try_verify<C: ClaimSet>(&self, token: &str) -> Result<Verified<C>, Reject> {
+        let outcome = self.attempt(token);
+        if let Err(refusal) = &outcome
+            && let Some(remote) = refusal.curable_by_fetch()
+        {
+            remote.nudge(refusal.missed_kid.as_deref());
+        }
+        self.conclude(token, outcome, RequestContext::default())
+    }
+
+    /// The metrics this verifier counts into.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// The state of each issuer's keys.
+    pub fn status(&self) -> Vec<IssuerStatus> {
+        let now = self.inner.clock.monotonic();
+        let statuses = self.inner.trusted.iter().map(|trusted| {
+            let keys = trusted.keys.load();
+            let state = trusted.remote.as_ref().map(RemoteKeys::state);
+            let kid = |key: &Arc<crate::jose::VerifyingKey>| key.kid().map(String::from);
+            IssuerStatus {
+                issuer: trusted.name.to_string(),
+                kids: keys
+                    .iter()
+                    .flat_map(|set| set.keys())
+                    .filter_map(kid)
+                    .collect(),
+                skipped: keys.as_ref().map_or(0, |set| set.skipped().len()),
+                ready: keys.is_some(),
+                age: state
+                    .as_ref()
+                    .and_then(|state| Some(now.saturating_sub(state.last_success?))),
+                etag: state.as_ref().and_then(|state| state.etag.clone()),
+                last_error: state
+                    .as_ref()
+                    .and_then(|state| Some(state.last_error.as_ref()?.to_string())),
+                next_refresh: state
+                    .as_ref()
+                    .and_then(|state| Some(state.next_attempt?.saturating_sub(now))),
+            }
+        });
+        statuses.collect()
+    }
+
+    /// Whether every issuer's keys are in force.
+    pub fn is_ready(&self) -> bool {
+        let mut trusted = self.inner.trusted.iter();
+        trusted.all(|trusted| trusted.keys.load().is_some())
+    }
+
+    /// One look at the token, with the snapshot of the moment. Waits for nothing, records nothing.
+    fn attempt(&self, token: &str) -> Result<(Token, &Trusted), Refusal<'_>> {
+        let inner = &*self.inner;
+        let mut decoded = Vec::new();
+        let jws = Compact::parse(token, inner.max_token_bytes, &mut decoded)?;
+        let algorithm =
+            Algorithm::from_name(&jws.header.alg).ok_or(Refusal::early(Reject::AlgNotAllowed))?;
+        // `typ` and the required claims are the same for every issuer: any policy will do.
+        let policy = &inner.trusted[0].policy;
+        if !policy.typ.accepts(jws.header.typ.as_deref()) {
+            return Err(Refusal::early(Reject::TypeNotAllowed));
+        }
+        // Not believed yet: `iss` only chooses which configured issuer's keys decide.
+        let claims = RegisteredClaims::parse(jws.payload, policy).map_err(Reject::from)?;
+        let trusted = claims
+            .iss
+            .as_deref()
+            .and_then(|iss| inner.trusted.iter().find(|trusted| *trusted.name == *iss))
+            .ok_or(Refusal::early(Reject::UnknownIssuer))?;
+        let refuse = |reject| Refusal {
+            missed_kid: match (&reject, &jws.header.kid) {
+                (Reject::UnknownKey, Some(kid)) => Some(kid.as_ref().into()),
+                _ => None,
+            },
+            reject,
+            trusted: Some(trusted),
+        };
+        if !trusted.algorithms.contains(&algorithm) {
+            return Err(refuse(Reject::AlgNotAllowed));
+        }
+        let snapshot = trusted.keys.load();
+        let Some(keys) = snapshot.as_deref() else {
+            return Err(refuse(trusted.no_keys()));
+        };
+        let key = keys
+            .select(jws.header.kid.as_deref(), algorithm)
+            .map_err(refuse)?;
+        if !key.verify(algorithm, jws.signing_input, jws.signature) {
+            return Err(refuse(Reject::BadSignature));
+        }
+        trusted
+            .policy
+            .check(&claims, inner.clock.now())
+            .map_err(|error| refuse(error.into()))?;
+
+        let key = Arc::clone(key);
+        let located = OwnedClaims::locate(&claims, jws.payload);
+        let payload = jws.payload_range.clone();
+        decoded.truncate(payload.end);
+        decoded.drain(..payload.start);
+        // Cannot fail: the claims were read from it as UTF-8.
+        let payload = String::from_utf8(decoded).unwrap_or_default();
+        let token = Token::new(located.into_owned(payload), trusted.name.clone(), key);
+        Ok((token, trusted))
+    }
+
+    /// Counts the outcome, writes a refusal to the audit trail, and decodes what the caller asked for.
+    fn conclude<C: ClaimSet>(
+        &self,
+        token: &str,
+        outcome: Result<(Token, &Trusted), Refusal<'_>>,
+        context: RequestContext<'_>,
+    ) -> Result<Verified<C>, Reject> {
+        let (reject, trusted) = match outcome {
+            Ok((accepted, trusted)) => match accepted.decode() {
+                Ok(verified) => {
+                    trusted.outcomes.accepted();
+                    return Ok(verified);
+                }
+                Err(reject) => (reject, Some(trusted)),
+            },
+            Err(refusal) => (refusal.reject, refusal.trusted),
+        };
+        let outcomes = trusted.map_or(&self.inner.no_issuer, |trusted| &trusted.outcomes);
+        outcomes.rejected(reject.reason());
+        self.audit(token, &reject, trusted, context);
+        Err(reject)
+    }
+
+    /// Records a refusal that was decided outside: no credentials, or not enough scope.
+    #[cfg(feature = "axum")]
+    fn record_denial(&self, token: Option<&Token>, reject: &Reject, context: RequestContext<'_>) {
+        let trusted = token.and_then(|token| {
+            let mut trusted = self.inner.trusted.iter();
+            trusted.find(|trusted| *trusted.name == *token.issuer())
+        });
+        let outcomes = trusted.map_or(&self.inner.no_issuer, |trusted| &trusted.outcomes);
+        outcomes.rejected(reject.reason());
+        if self.inner.audit.admits(reject.reason()) {
+            let kid = token.and_then(Token::kid);
+            let claims = token.map(Token::registered);
+            self.write_refusal(reject, trusted, kid, claims.as_ref(), context);
+        }
+    }
+
+    /// Reads the token once more, which costs only those refusals that are written.
+    fn audit(
+        &self,
+        token: &str,
+        reject: &Reject,
+        trusted: Option<&Trusted>,
+        context: RequestContext<'_>,
+    ) {
+        if !self.inner.audit.admits(reject.reason()) {
+            return;
+        }
+        let mut decoded = Vec::new();
+        let jws = Compact::parse(token, self.inner.max_token_bytes, &mut decoded).ok();
+        let kid = jws.as_ref().and_then(|jws| jws.header.kid.as_deref());
+        let policy = &self.inner.trusted[0].policy;
+        // What a token says of itself is worth writing down only if its signature was good.
+        let claims = jws
+            .as_ref()
+            .filter(|_| reject.reason().is_authentic())
+            .and_then(|jws| RegisteredClaims::parse(jws.payload, policy).ok());
+        self.write_refusal(reject, trusted, kid, claims.as_ref(), context);
+    }
+
+    fn write_refusal(
+        &self,
+        reject: &Reject,
+        trusted: Option<&Trusted>,
+        kid: Option<&str>,
+        claims: Option<&RegisteredClaims<'_>>,
+        context: RequestContext<'_>,
+    ) {
+        let detail = reject.to_string();
+        self.inner.audit.write(
+            Event::VerificationFailed,
+            &Fields {
+                reason: Some(reject.code()),
+                detail: Some(&detail),
+                issuer: trusted.map(|trusted| &*trusted.name),
+                kid,
+                sub: claims.and_then(|claims| claims.sub.as_deref()),
+                jti: claims.and_then(|claims| claims.jti.as_deref()),
+                sid: claims.and_then(|claims| claims.sid.as_deref()),
+                ip: context.ip,
+                route: context.route,
+            },
+        );
+    }
+}
+
+// === impl Trusted ===
+
+impl Trusted {
+    fn no_keys(&self) -> Reject {
+        let retry_after = self
+            .remote
+            .as_ref()
+            .map_or(DEFAULT_RETRY_AFTER, RemoteKeys::retry_after);
+        Reject::KeysUnavailable { retry_after }
+    }
+}
+
+// === impl Refusal ===
+
+impl<'v> Refusal<'v> {
+    /// A refusal before an issuer was found.
+    fn early(reject: Reject) -> Self {
+        Refusal {
+            reject,
+            trusted: None,
+            missed_kid: None,
+        }
+    }
+
+    /// The remote keys that a fetch might add the missing one to.
+    fn curable_by_fetch(&self) -> Option<&'v RemoteKeys> {
+        match self.reject {
+            Reject::UnknownKey | Reject::KeysUnavailable { .. } => self.trusted?.remote.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl From<CompactError> for Refusal<'_> {
+    fn from(error: CompactError) -> Self {
+        Refusal::early(error.into())
+    }
+}
+
+impl From<Reject> for Refusal<'_> {
+    fn from(reject: Reject) -> Self {
+        Refusal::early(reject)
+    }
+}

@@ -1,0 +1,178 @@
+//! `Verified<C>`: a token whose every check has passed; there is no other way to come by one.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::reject::Reject;
+use crate::jose::claims::OwnedClaims;
+use crate::jose::{NumericDate, RegisteredClaims, VerifyingKey};
+
+/// An accepted token: its payload, its registered claims, and the key that signed it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Token {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    claims: OwnedClaims,
+    issuer: Arc<str>,
+    key: Arc<VerifyingKey>,
+}
+
+// === impl Token ===
+
+impl Token {
+    pub(super) fn new(claims: OwnedClaims, issuer: Arc<str>, key: Arc<VerifyingKey>) -> Self {
+        Token {
+            inner: Arc::new(Inner {
+                claims,
+                issuer,
+                key,
+            }),
+        }
+    }
+
+    /// `sub`, verbatim; the empty string when the token has none.
+    pub fn subject(&self) -> &str {
+        self.inner.claims.sub().unwrap_or_default()
+    }
+
+    /// `iss`: the configured issuer that the token was held against.
+    pub fn issuer(&self) -> &str {
+        &self.inner.issuer
+    }
+
+    /// Every member of `aud`.
+    pub fn audiences(&self) -> Vec<String> {
+        self.registered().audiences()
+    }
+
+    /// `exp`. Always there unless the verifier was told not to require it.
+    pub fn expires_at(&self) -> Option<NumericDate> {
+        self.registered().exp
+    }
+
+    /// `iat`.
+    pub fn issued_at(&self) -> Option<NumericDate> {
+        self.registered().iat
+    }
+
+    /// Every scope token of `scope`.
+    pub fn scopes(&self) -> Vec<String> {
+        self.registered().scopes()
+    }
+
+    /// Whether `scope` grants this one scope token, compared exactly.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.registered().has_scope(scope)
+    }
+
+    /// Every member of `roles`.
+    pub fn roles(&self) -> Vec<String> {
+        self.registered().roles()
+    }
+
+    /// Whether `roles` names this role, compared exactly.
+    pub fn has_role(&self, role: &str) -> bool {
+        self.registered().has_role(role)
+    }
+
+    /// The registered claims, borrowed.
+    pub fn registered(&self) -> RegisteredClaims<'_> {
+        self.inner.claims.borrow()
+    }
+
+    /// The `kid` of the key that signed the token, where that key has one.
+    pub fn kid(&self) -> Option<&str> {
+        self.inner.key.kid()
+    }
+
+    /// The payload: one JSON object, as signed.
+    pub fn payload(&self) -> &str {
+        self.inner.claims.payload()
+    }
+
+    /// One claim by name, decoded when asked for: `Ok(None)` when the token has no such claim.
+    ///
+    /// # Errors
+    /// The claim does not have the shape of `T`.
+    pub fn claim<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, serde_json::Error> {
+        let members: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(self.payload())?;
+        members
+            .get(name)
+            .map(|value| T::deserialize(value))
+            .transpose()
+    }
+
+    pub(super) fn decode<C: ClaimSet>(self) -> Result<Verified<C>, Reject> {
+        let claims = C::from_payload(self.payload())?;
+        Ok(Verified {
+            token: self,
+            claims,
+        })
+    }
+}
+
+/// What a token's payload is decoded into: [`Claims`], or any type of one's own that serde can read.
+pub trait ClaimSet: Sized {
+    /// Decodes the payload of a token that has passed every other check.
+    ///
+    /// # Errors
+    /// [`Reject::BadClaim`] if the payload does not have this type's shape.
+    fn from_payload(payload: &str) -> Result<Self, Reject>;
+}
+
+/// The registered claims and no more: nothing further is decoded. [`Token::claim`] reads a single other claim.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Claims;
+
+impl ClaimSet for Claims {
+    fn from_payload(_payload: &str) -> Result<Self, Reject> {
+        Ok(Claims)
+    }
+}
+
+impl<C: DeserializeOwned> ClaimSet for C {
+    fn from_payload(payload: &str) -> Result<Self, Reject> {
+        // The token is authentic, but not what this backend was written for.
+        serde_json::from_str(payload).map_err(|_| Reject::BadClaim("(custom)"))
+    }
+}
+
+/// A token that passed every check, with its claims as a `C`. Has the methods of [`Token`].
+#[derive(Debug, Clone)]
+pub struct Verified<C = Claims> {
+    token: Token,
+    claims: C,
+}
+
+// === impl Verified ===
+
+impl<C> Verified<C> {
+    /// The claims as the type asked for.
+    pub fn claims(&self) -> &C {
+        &self.claims
+    }
+
+    /// The claims, by value.
+    pub fn into_claims(self) -> C {
+        self.claims
+    }
+
+    /// The token without the decoded claims.
+    pub fn token(&self) -> &Token {
+        &self.token
+    }
+}
+
+impl<C> Deref for Verified<C> {
+    type Target = Token;
+
+    fn deref(&self) -> &Token {
+        &self.token
+    }
+}
