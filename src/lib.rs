@@ -63,9 +63,19 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+#[cfg(feature = "server")]
+pub mod cli;
 pub mod clock;
+#[cfg(feature = "server")]
+pub mod config;
+#[cfg(feature = "server")]
+pub mod http;
+#[cfg(feature = "server")]
+pub mod issue;
 pub mod jose;
 pub mod metrics;
+#[cfg(feature = "server")]
+pub mod store;
 pub mod verify;
 
 pub use clock::{Clock, ManualClock, SystemClock};

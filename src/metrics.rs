@@ -30,6 +30,8 @@ pub struct Metrics {
     jwks_keys: IntGaugeVec,
     jwks_ages: Ages,
     jwks_refreshes_suppressed: IntCounterVec,
+    #[cfg(feature = "server")]
+    pub(crate) issuer: issuer::IssuerMetrics,
 }
 
 // === impl Metrics ===
@@ -79,6 +81,8 @@ impl Metrics {
                 "Fetches that an unknown kid asked for and did not get; a rise with unknown_key is a flood of invented kids.",
                 &["issuer"],
             )?,
+            #[cfg(feature = "server")]
+            issuer: issuer::IssuerMetrics::register(registry)?,
         };
         let collectors: [Box<dyn Collector>; 6] = [
             Box::new(metrics.verifications.clone()),
@@ -256,4 +260,108 @@ fn counters(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, pr
 
 fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
     IntGaugeVec::new(Opts::new(format!("keywheel_{name}"), help), labels)
+}
+
+/// The metrics of an issuer.
+#[cfg(feature = "server")]
+pub(crate) mod issuer {
+    use prometheus::{IntCounterVec, IntGaugeVec, Registry};
+
+    use super::{counters, gauges};
+    use crate::issue::{KeyRing, RotationPolicy, Stage};
+    use crate::jose::{Algorithm, NumericDate};
+
+    /// The `audience` label of tokens for an audience that the configuration does not name.
+    const OTHER_AUDIENCE: &str = "other";
+
+    #[derive(Debug, Clone)]
+    pub(crate) struct IssuerMetrics {
+        keys: IntGaugeVec,
+        next_transition: IntGaugeVec,
+        transitions: IntCounterVec,
+        tokens_issued: IntCounterVec,
+        http_requests: IntCounterVec,
+    }
+
+    // === impl IssuerMetrics ===
+
+    impl IssuerMetrics {
+        pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+            let metrics = IssuerMetrics {
+                keys: gauges(
+                    "keys",
+                    "Keys in the ring, by algorithm and stage; anything but one signing key per algorithm is an alarm.",
+                    &["alg", "stage"],
+                )?,
+                next_transition: gauges(
+                    "next_transition_timestamp_seconds",
+                    "Time of the next planned change of the ring, in seconds since the epoch; in the past it is overdue.",
+                    &["alg"],
+                )?,
+                transitions: counters(
+                    "transitions_total",
+                    "Changes of the ring carried out by this process, by new stage and cause.",
+                    &["alg", "to", "cause"],
+                )?,
+                tokens_issued: counters(
+                    "tokens_issued_total",
+                    "Tokens minted, by algorithm and configured audience.",
+                    &["alg", "audience"],
+                )?,
+                http_requests: counters(
+                    "http_requests_total",
+                    "HTTP requests answered, by route, method and status.",
+                    &["route", "method", "status"],
+                )?,
+            };
+            registry.register(Box::new(metrics.keys.clone()))?;
+            registry.register(Box::new(metrics.next_transition.clone()))?;
+            registry.register(Box::new(metrics.transitions.clone()))?;
+            registry.register(Box::new(metrics.tokens_issued.clone()))?;
+            registry.register(Box::new(metrics.http_requests.clone()))?;
+            Ok(metrics)
+        }
+
+        pub(crate) fn show(&self, ring: &KeyRing, policy: &RotationPolicy, _now: NumericDate) {
+            for &alg in &policy.algorithms {
+                for stage in Stage::ALL {
+                    let count = ring
+                        .keys
+                        .iter()
+                        .filter(|key| key.alg == alg && key.stage == stage)
+                        .count();
+                    self.keys
+                        .with_label_values(&[alg.name(), stage.name()])
+                        .set(i64::try_from(count).unwrap_or(i64::MAX));
+                }
+                let next = ring
+                    .keys
+                    .iter()
+                    .filter(|key| key.alg == alg)
+                    .filter_map(|key| policy.next_step_at(ring, key))
+                    .min();
+                let next_transition = self.next_transition.with_label_values(&[alg.name()]);
+                next_transition.set(next.map_or(0, NumericDate::seconds));
+            }
+        }
+
+        pub(crate) fn transition(&self, alg: Algorithm, to: &'static str, cause: &'static str) {
+            self.transitions
+                .with_label_values(&[alg.name(), to, cause])
+                .inc();
+        }
+
+        /// `audience` only if the configuration names it: a caller's own would make time series.
+        pub(crate) fn minted(&self, alg: Algorithm, audience: Option<&str>) {
+            self.tokens_issued
+                .with_label_values(&[alg.name(), audience.unwrap_or(OTHER_AUDIENCE)])
+                .inc();
+        }
+
+        pub(crate) fn http_request(&self, route: &str, method: &str, status: u16) {
+            self.http_requests
+                .with_label_values(&[route, method, &status.to_string()])
+                .inc();
+        }
+    }
 }

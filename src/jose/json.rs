@@ -66,7 +66,7 @@ pub(crate) fn object<'a, E: From<JsonError>>(
     let mut scanner = Scanner::new(text);
     scanner.whitespace();
     scanner.eat(b'{', "not a JSON object")?;
-    scanner.members(|name, value| on_member(name, value))?;
+    scanner.members(&mut on_member)?;
     scanner.end()?;
     Ok(())
 }
@@ -82,7 +82,7 @@ pub(crate) fn array<'a, E: From<JsonError>>(
     let mut scanner = Scanner::new(text);
     scanner.whitespace();
     scanner.eat(b'[', "not a JSON array")?;
-    scanner.elements(|value, raw| on_element(value, raw))?;
+    scanner.elements(&mut on_element)?;
     scanner.end()?;
     Ok(())
 }

@@ -228,19 +228,20 @@ impl From<&jsonwebtoken::jwk::JwkSet> for JwkSet {
     }
 }
 
-/// The members of a JWK that decide whether and how it verifies.
+/// The members of a JWK that decide whether and how it verifies, not yet held against a type: a member that the `kty` has no
+/// use for may be anything.
 #[derive(Default)]
 struct Members<'a> {
-    kty: Option<Cow<'a, str>>,
-    crv: Option<Cow<'a, str>>,
-    x: Option<Cow<'a, str>>,
-    y: Option<Cow<'a, str>>,
-    n: Option<Cow<'a, str>>,
-    e: Option<Cow<'a, str>>,
-    kid: Option<Cow<'a, str>>,
-    alg: Option<Cow<'a, str>>,
-    r#use: Option<Cow<'a, str>>,
-    key_ops: Option<&'a str>,
+    kty: Option<Value<'a>>,
+    crv: Option<Value<'a>>,
+    x: Option<Value<'a>>,
+    y: Option<Value<'a>>,
+    n: Option<Value<'a>>,
+    e: Option<Value<'a>>,
+    kid: Option<Value<'a>>,
+    alg: Option<Value<'a>>,
+    r#use: Option<Value<'a>>,
+    key_ops: Option<Value<'a>>,
 }
 
 pub(crate) fn parse_jwk(json: &str) -> Result<VerifyingKey, JwkError> {
@@ -249,7 +250,7 @@ pub(crate) fn parse_jwk(json: &str) -> Result<VerifyingKey, JwkError> {
     let (material, canonical) = members.material()?;
     let declared = members.algorithm()?;
     let key = VerifyingKey::new(
-        members.kid.as_deref().map(Into::into),
+        optional(&members.kid, "kid")?.map(Into::into),
         declared,
         material,
         canonical.into(),
@@ -268,27 +269,21 @@ impl<'a> Members<'a> {
     fn read(json: &'a str) -> Result<Self, JwkError> {
         let mut members = Members::default();
         json::object::<JwkError>(json, |name, value| {
-            let (slot, name) = match name {
-                "kty" => (&mut members.kty, "kty"),
-                "crv" => (&mut members.crv, "crv"),
-                "x" => (&mut members.x, "x"),
-                "y" => (&mut members.y, "y"),
-                "n" => (&mut members.n, "n"),
-                "e" => (&mut members.e, "e"),
-                "kid" => (&mut members.kid, "kid"),
-                "alg" => (&mut members.alg, "alg"),
-                "use" => (&mut members.r#use, "use"),
-                "key_ops" => match value {
-                    Value::Array(raw) => {
-                        members.key_ops = Some(raw);
-                        return Ok(());
-                    }
-                    _ => return Err(JwkError::WrongType("key_ops")),
-                },
+            let slot = match name {
+                "kty" => &mut members.kty,
+                "crv" => &mut members.crv,
+                "x" => &mut members.x,
+                "y" => &mut members.y,
+                "n" => &mut members.n,
+                "e" => &mut members.e,
+                "kid" => &mut members.kid,
+                "alg" => &mut members.alg,
+                "use" => &mut members.r#use,
+                "key_ops" => &mut members.key_ops,
                 // Everything else, private members among it, is passed over unread.
                 _ => return Ok(()),
             };
-            *slot = Some(value.into_string().ok_or(JwkError::WrongType(name))?);
+            *slot = Some(value);
             Ok(())
         })?;
         Ok(members)
@@ -296,12 +291,15 @@ impl<'a> Members<'a> {
 
     /// RFC 7517 §4.2, §4.3.
     fn check_purpose(&self) -> Result<(), JwkError> {
-        if let Some(purpose) = &self.r#use
+        if let Some(purpose) = optional(&self.r#use, "use")?
             && purpose != "sig"
         {
-            return Err(JwkError::Use(purpose.to_string()));
+            return Err(JwkError::Use(purpose.into()));
         }
-        if let Some(raw) = self.key_ops {
+        if let Some(key_ops) = &self.key_ops {
+            let Value::Array(raw) = key_ops else {
+                return Err(JwkError::WrongType("key_ops"));
+            };
             let mut may_verify = false;
             json::array::<JwkError>(raw, |operation, _| match operation.into_string() {
                 Some(operation) => {
@@ -318,8 +316,7 @@ impl<'a> Members<'a> {
     }
 
     fn algorithm(&self) -> Result<Option<Algorithm>, JwkError> {
-        self.alg
-            .as_deref()
+        optional(&self.alg, "alg")?
             .map(|name| Algorithm::from_name(name).ok_or(JwkError::Algorithm(name.into())))
             .transpose()
     }
@@ -364,11 +361,23 @@ impl<'a> Members<'a> {
     }
 }
 
-fn require<'m>(member: &'m Option<Cow<'_, str>>, name: &'static str) -> Result<&'m str, JwkError> {
-    member.as_deref().ok_or(JwkError::Missing(name))
+/// The member's string, where the member is there.
+fn optional<'m>(
+    member: &'m Option<Value<'_>>,
+    name: &'static str,
+) -> Result<Option<&'m str>, JwkError> {
+    match member {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(JwkError::WrongType(name)),
+    }
 }
 
-fn decode(member: &Option<Cow<'_, str>>, name: &'static str) -> Result<Vec<u8>, JwkError> {
+fn require<'m>(member: &'m Option<Value<'_>>, name: &'static str) -> Result<&'m str, JwkError> {
+    optional(member, name)?.ok_or(JwkError::Missing(name))
+}
+
+fn decode(member: &Option<Value<'_>>, name: &'static str) -> Result<Vec<u8>, JwkError> {
     base64url::decode_jwk_value(require(member, name)?).map_err(|_| JwkError::NotBase64Url(name))
 }
 

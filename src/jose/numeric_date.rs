@@ -84,6 +84,10 @@ impl NumericDate {
     ///
     /// Fractions and exponents are JSON numbers like any other (RFC 7519 §2: "integer and non-integer values can be
     /// represented").
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the range has been checked, and a fraction of a second is not negative"
+    )]
     pub(crate) fn from_json_number(text: &str) -> Option<Self> {
         if !text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
             return text.parse().ok().map(NumericDate::from_seconds);
@@ -105,6 +109,25 @@ impl NumericDate {
 impl fmt::Display for NumericDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.seconds)
+    }
+}
+
+/// A JSON number: an integer, or with a fraction where there is one.
+impl serde::Serialize for NumericDate {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.nanos == 0 {
+            serializer.serialize_i64(self.seconds)
+        } else {
+            serializer.serialize_f64(self.as_seconds_f64())
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for NumericDate {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = serde_json::Number::deserialize(deserializer)?;
+        NumericDate::from_json_number(&number.to_string())
+            .ok_or_else(|| serde::de::Error::custom("a date out of range"))
     }
 }
 

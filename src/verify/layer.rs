@@ -20,7 +20,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::reject::{Malformation, Reject};
-use super::verified::{ClaimSet, Claims, Token, Verified};
+use super::verified::{ClaimSet, Token, Verified};
 use super::{RequestContext, Verifier};
 
 /// What a route asks of a request.
@@ -92,54 +92,57 @@ impl VerifierLayer {
 
     /// Verifies the request's token and holds it against the rule; `Ok(None)` is an allowed absence.
     async fn admit(&self, parts: &mut Parts) -> Result<Option<Token>, Reject> {
-        let route = parts.extensions.get::<MatchedPath>().cloned();
+        let own_path = self.named_subject(parts).await;
+        let route = parts.extensions.get::<MatchedPath>();
         let context = RequestContext {
             ip: parts
                 .extensions
                 .get::<ConnectInfo<SocketAddr>>()
                 .map(|info| info.0.ip()),
-            route: route.as_ref().map(MatchedPath::as_str),
+            route: route.map(MatchedPath::as_str),
         };
         let credentials = match bearer(&parts.headers) {
             Ok(credentials) => credentials,
             Err(Reject::MissingToken) if self.rule.optional => return Ok(None),
             Err(reject) => {
-                self.verifier.record_denial(None, &reject, context);
+                self.verifier.no_credentials(&reject, context);
                 return Err(reject);
             }
         };
-        let verified: Verified<Claims> = self.verifier.verify_request(credentials, context).await?;
-        let token = verified.token().clone();
-        if let Err(reject) = self.authorize(&token, parts).await {
-            self.verifier.record_denial(Some(&token), &reject, context);
-            return Err(reject);
-        }
-        Ok(Some(token))
+        let allow = |token: &Token| self.rule.allow(token, own_path.as_deref());
+        self.verifier
+            .verify_and_allow(credentials, context, allow)
+            .await
+            .map(Some)
     }
 
-    async fn authorize(&self, token: &Token, parts: &mut Parts) -> Result<(), Reject> {
-        let rule = &*self.rule;
-        if !rule.scopes.iter().all(|scope| token.has_scope(scope)) {
+    /// The path parameter that must be the subject, where the rule names one and the route has it.
+    async fn named_subject(&self, parts: &mut Parts) -> Option<String> {
+        let wanted = self.rule.subject_parameter.as_deref()?;
+        let parameters = RawPathParams::from_request_parts(parts, &()).await.ok()?;
+        let mut parameters = parameters.iter();
+        let (_, value) = parameters.find(|(name, _)| *name == wanted)?;
+        Some(value.to_owned())
+    }
+}
+
+// === impl Rule ===
+
+impl Rule {
+    fn allow(&self, token: &Token, named_subject: Option<&str>) -> Result<(), Reject> {
+        if !self.scopes.iter().all(|scope| token.has_scope(scope)) {
             return Err(Reject::InsufficientScope {
-                required: Some(rule.scopes.join(" ").into()),
+                required: Some(self.scopes.join(" ").into()),
             });
         }
-        let denied = Err(Reject::InsufficientScope { required: None });
-        if !rule.roles.iter().all(|role| token.has_role(role)) {
-            return denied;
+        let has_roles = self.roles.iter().all(|role| token.has_role(role));
+        let subject = token.subject();
+        let is_own = self.subject_parameter.is_none()
+            || (!subject.is_empty() && named_subject == Some(subject));
+        if has_roles && is_own {
+            return Ok(());
         }
-        if let Some(parameter) = &rule.subject_parameter {
-            let parameters = RawPathParams::from_request_parts(parts, &()).await;
-            let is_own = parameters.is_ok_and(|parameters| {
-                let mut values = parameters.iter().filter(|(name, _)| *name == &**parameter);
-                let own = |(_, value)| value == token.subject();
-                !token.subject().is_empty() && values.next().is_some_and(own)
-            });
-            if !is_own {
-                return denied;
-            }
-        }
-        Ok(())
+        Err(Reject::InsufficientScope { required: None })
     }
 }
 
@@ -330,6 +333,7 @@ impl<S: Send + Sync, C: ClaimSet> OptionalFromRequestParts<S> for Verified<C> {
     }
 }
 
+#[expect(clippy::result_large_err, reason = "axum's rejection is a response")]
 fn decode<C: ClaimSet>(token: Token) -> Result<Verified<C>, Response> {
     let realm = token.audiences().into_iter().next().unwrap_or_default();
     token

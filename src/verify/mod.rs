@@ -81,8 +81,8 @@ pub struct RequestContext<'a> {
     pub route: Option<&'a str>,
 }
 
-/// The state of one issuer's keys, for people and probes.
-#[derive(Debug, Clone)]
+/// The state of one issuer's keys, for people and probes. As JSON, durations are in seconds.
+#[derive(Debug, Clone, serde::Serialize)]
 #[non_exhaustive]
 pub struct IssuerStatus {
     /// The configured issuer.
@@ -94,13 +94,22 @@ pub struct IssuerStatus {
     /// Whether keys are in force at all.
     pub ready: bool,
     /// Time since the set was last had or confirmed; `None` for static keys, or if it never was.
+    #[serde(serialize_with = "seconds")]
     pub age: Option<Duration>,
     /// Entity tag of the set in force.
     pub etag: Option<String>,
     /// Why the last fetch failed, if it did.
     pub last_error: Option<String>,
     /// Time until the next fetch.
+    #[serde(serialize_with = "seconds")]
     pub next_refresh: Option<Duration>,
+}
+
+fn seconds<S: serde::Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serde::Serialize::serialize(&duration.map(|duration| duration.as_secs_f64()), serializer)
 }
 
 // === impl Verifier ===
@@ -130,24 +139,59 @@ impl Verifier {
         token: &str,
         context: RequestContext<'_>,
     ) -> Result<Verified<C>, Reject> {
-        let mut outcome = self.attempt(token);
-        if let Err(refusal) = &outcome
-            && let Some(remote) = refusal.curable_by_fetch()
-        {
-            let kid = refusal.missed_kid.as_deref();
-            if remote.refresh_for(kid).await {
-                let second = self.attempt(token);
-                if let Err(Refusal {
-                    missed_kid: Some(kid),
-                    ..
-                }) = &second
-                {
-                    remote.note_unknown(kid);
-                }
-                outcome = second;
-            }
-        }
+        let outcome = self.look(token).await;
         self.conclude(token, outcome, context)
+    }
+
+    /// As [`verify_request`](Self::verify_request); `allow` has the last word on an authentic token, and its refusal is the
+    /// one outcome that is counted and written.
+    #[cfg(feature = "axum")]
+    async fn verify_and_allow(
+        &self,
+        token: &str,
+        context: RequestContext<'_>,
+        allow: impl FnOnce(&Token) -> Result<(), Reject>,
+    ) -> Result<Token, Reject> {
+        let outcome = self.look(token).await.and_then(|(accepted, trusted)| {
+            allow(&accepted).map_err(|reject| Refusal {
+                reject,
+                trusted: Some(trusted),
+                missed_kid: None,
+            })?;
+            Ok((accepted, trusted))
+        });
+        let verified: Verified<Claims> = self.conclude(token, outcome, context)?;
+        Ok(verified.token().clone())
+    }
+
+    /// Counts and writes a request that came without usable credentials.
+    #[cfg(feature = "axum")]
+    fn no_credentials(&self, reject: &Reject, context: RequestContext<'_>) {
+        self.inner.no_issuer.rejected(reject.reason());
+        if self.inner.audit.admits(reject.reason()) {
+            self.write_refusal(reject, None, None, None, context);
+        }
+    }
+
+    /// An attempt, and a second one if a fetch between them may find the missing key.
+    async fn look(&self, token: &str) -> Result<(Token, &Trusted), Refusal<'_>> {
+        let first = self.attempt(token);
+        let Err(refusal) = &first else {
+            return first;
+        };
+        let Some(remote) = refusal.curable_by_fetch() else {
+            return first;
+        };
+        if !remote.refresh_for(refusal.missed_kid.as_deref()).await {
+            return first;
+        }
+        let second = self.attempt(token);
+        if let Err(refusal) = &second
+            && let Some(kid) = &refusal.missed_kid
+        {
+            remote.note_unknown(kid);
+        }
+        second
     }
 
     /// As [`verify`](Self::verify), at once: a missing key is asked for in the background, and this token is refused.
@@ -283,22 +327,6 @@ impl Verifier {
         outcomes.rejected(reject.reason());
         self.audit(token, &reject, trusted, context);
         Err(reject)
-    }
-
-    /// Records a refusal that was decided outside: no credentials, or not enough scope.
-    #[cfg(feature = "axum")]
-    fn record_denial(&self, token: Option<&Token>, reject: &Reject, context: RequestContext<'_>) {
-        let trusted = token.and_then(|token| {
-            let mut trusted = self.inner.trusted.iter();
-            trusted.find(|trusted| *trusted.name == *token.issuer())
-        });
-        let outcomes = trusted.map_or(&self.inner.no_issuer, |trusted| &trusted.outcomes);
-        outcomes.rejected(reject.reason());
-        if self.inner.audit.admits(reject.reason()) {
-            let kid = token.and_then(Token::kid);
-            let claims = token.map(Token::registered);
-            self.write_refusal(reject, trusted, kid, claims.as_ref(), context);
-        }
     }
 
     /// Reads the token once more, which costs only those refusals that are written.

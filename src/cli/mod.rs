@@ -1,0 +1,136 @@
+//! The command line: one file per command. Results go to stdout, everything else to stderr.
+//!
+//! Exit codes: 0 done; 1 the answer is no; 2 wrong usage or configuration; 3 could not do it.
+
+mod demo;
+mod keys;
+mod output;
+mod serve;
+mod telemetry;
+mod token;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError};
+use crate::http::ListenError;
+use crate::issue::{IssuerError, RotationError};
+use crate::store::StoreError;
+
+/// Signs with rotating keys, publishes them as JWKS, and verifies anywhere without a shared secret.
+#[derive(Parser)]
+#[command(name = "keywheel", version, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 the answer is no (a refused token, an unhealthy check); \
+2 wrong usage or configuration; 3 could not do it.\n\nTry it: keywheel demo"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::DemoArgs),
+    Serve(serve::ServeArgs),
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    Token(token::TokenArgs),
+    Verify(verify::VerifyArgs),
+}
+
+/// Which configuration a command works by.
+#[derive(Args)]
+struct ConfigArgs {
+    /// Configuration file; keywheel.toml by default, if it is there
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+// === impl ConfigArgs ===
+
+impl ConfigArgs {
+    fn load(&self) -> Result<Config, CliError> {
+        Ok(Config::from_process(self.config.as_deref())?)
+    }
+}
+
+/// How a command ended, other than well.
+enum CliError {
+    /// The answer is no: said already, or in these words.
+    No(String),
+    /// The command line or the configuration is wrong.
+    Usage(String),
+    /// It could not be done.
+    Failed(String),
+}
+
+// === impl CliError ===
+
+impl CliError {
+    fn failed(error: impl std::fmt::Display) -> Self {
+        CliError::Failed(error.to_string())
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        CliError::Usage(error.to_string())
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        CliError::failed(error)
+    }
+}
+
+impl From<IssuerError> for CliError {
+    fn from(error: IssuerError) -> Self {
+        CliError::failed(error)
+    }
+}
+
+impl From<ListenError> for CliError {
+    fn from(error: ListenError) -> Self {
+        CliError::failed(error)
+    }
+}
+
+impl From<RotationError> for CliError {
+    fn from(error: RotationError) -> Self {
+        match error {
+            RotationError::Refused(_) => CliError::Usage(error.to_string()),
+            RotationError::Store(error) => error.into(),
+        }
+    }
+}
+
+/// Runs the command that the process was called with.
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Demo(args) => demo::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Keys(command) => keys::run(command),
+        Command::Token(args) => token::run(args),
+        Command::Verify(args) => verify::run(args),
+    };
+    let (code, message) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(CliError::No(message)) => (1, message),
+        Err(CliError::Usage(message)) => (2, message),
+        Err(CliError::Failed(message)) => (3, message),
+    };
+    if !message.is_empty() {
+        eprintln!("keywheel: {message}");
+    }
+    ExitCode::from(code)
+}
+
+/// A runtime for the commands that need one.
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Runtime::new().map_err(CliError::failed)
+}

@@ -1,0 +1,148 @@
+//! `keywheel serve`: the auth service.
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use super::{CliError, ConfigArgs, runtime, telemetry};
+use crate::audit::AuditLog;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::http;
+use crate::issue::{Issuer, run_rotator};
+use crate::metrics::Metrics;
+use crate::store::FileKeyStore;
+
+/// Run the auth service: publish the key set, keep the keys in step, answer probes and scrapes
+#[derive(Args)]
+#[command(after_help = "Examples:
+  keywheel serve
+  keywheel serve --config /etc/keywheel.toml --check
+  KEYWHEEL_KEYS__STORE=/var/lib/keywheel/keys keywheel serve")]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Only check the configuration and say what it comes to
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
+    let config = args.config.load()?;
+    if args.check {
+        return super::output::line("the configuration is good");
+    }
+    telemetry::start(&config.log)?;
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        // Both addresses first: a port in use must not leave a key folder behind.
+        let public = http::bind(config.listen).await?;
+        let admin = http::bind(config.admin_listen).await?;
+        let service = AuthService::start(&config, public, admin, stopped).await?;
+        eprintln!(
+            "keywheel serves {} on http://{}, metrics and health on http://{}",
+            config.issuer, service.public, service.admin
+        );
+        interrupted().await;
+        tracing::info!("stopping");
+        // Fails only if everything that would hear it has stopped already.
+        let _ = stop.send(true);
+        service.join().await
+    })
+}
+
+/// A running auth service.
+pub(super) struct AuthService {
+    pub(super) public: std::net::SocketAddr,
+    pub(super) admin: std::net::SocketAddr,
+    pub(super) issuer: Issuer,
+    tasks: tokio::task::JoinSet<std::io::Result<()>>,
+}
+
+// === impl AuthService ===
+
+impl AuthService {
+    /// Opens the store, makes the first keys where there are none, and serves; ends when `stop` says so.
+    pub(super) async fn start(
+        config: &Config,
+        public: TcpListener,
+        admin: TcpListener,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Self, CliError> {
+        let metrics = Metrics::new().map_err(CliError::failed)?;
+        let audit = AuditLog::new(std::sync::Arc::new(SystemClock), config.log.audit_rate);
+        let issuer = open(config.clone(), metrics.clone(), &audit).await?;
+        for problem in issuer.problems() {
+            tracing::warn!(%problem, "not everything can be used; the rest serves");
+        }
+
+        let (public_address, admin_address) = (
+            public.local_addr().map_err(CliError::failed)?,
+            admin.local_addr().map_err(CliError::failed)?,
+        );
+        let mut tasks = tokio::task::JoinSet::new();
+        let public_router = http::public_router(issuer.clone(), &metrics);
+        tasks.spawn(http::run(public, public_router, stop.clone()));
+        let admin_router = http::admin_router(issuer.clone(), &metrics);
+        tasks.spawn(http::run(admin, admin_router, stop.clone()));
+        let rotating = issuer.clone();
+        tasks.spawn(async move {
+            run_rotator(rotating, audit, stop).await;
+            Ok(())
+        });
+        Ok(AuthService {
+            public: public_address,
+            admin: admin_address,
+            issuer,
+            tasks,
+        })
+    }
+
+    /// Waits until everything has stopped.
+    pub(super) async fn join(mut self) -> Result<(), CliError> {
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.map_err(CliError::failed)?.map_err(CliError::failed)?;
+        }
+        Ok(())
+    }
+}
+
+async fn open(config: Config, metrics: Metrics, audit: &AuditLog) -> Result<Issuer, CliError> {
+    // RSA keys take a while to find: not on a thread that serves.
+    let opened = tokio::task::spawn_blocking(move || -> Result<_, CliError> {
+        let store = FileKeyStore::open(&config.keys.store)?;
+        let issuer = Issuer::open_existing(
+            store,
+            config.rotation_policy(),
+            config.token_settings(),
+            SystemClock,
+            &metrics,
+        )?;
+        let done = issuer.tick()?;
+        Ok((issuer, done))
+    });
+    let (issuer, done) = opened.await.map_err(CliError::failed)??;
+    for done in done {
+        done.audit(audit, "keywheel serve");
+    }
+    tracing::debug!(now = %issuer.clock().now(), "the key ring is open");
+    Ok(issuer)
+}
+
+/// Ends on Ctrl-C or SIGTERM.
+pub(super) async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The admin listener: `/metrics`, `/healthz`, `/readyz`. Reads only; changes are made by the command line on the store.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+
+use crate::issue::Issuer;
+use crate::metrics::Metrics;
+
+#[derive(Clone)]
+pub(super) struct Admin {
+    pub(super) issuer: Issuer,
+    pub(super) metrics: Metrics,
+}
+
+pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
+    let content_type = [(CONTENT_TYPE, prometheus::TEXT_FORMAT)];
+    (content_type, admin.metrics.render()).into_response()
+}
+
+/// Alive: the process answers.
+pub(super) async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Ready: every algorithm has a usable signer and the store can be followed; if not, the body says what is wrong.
+pub(super) async fn readyz(State(admin): State<Admin>) -> Response {
+    let problems = admin.issuer.problems();
+    let status = if problems.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let body = serde_json::json!({ "ready": problems.is_empty(), "problems": problems });
+    (status, Json(body)).into_response()
+}

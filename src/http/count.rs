@@ -1,0 +1,44 @@
+//! Counts requests by route pattern, method and status: labels from closed lists, whatever is asked for.
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{FromFnLayer, Next, from_fn_with_state};
+use axum::response::Response;
+use http::Method;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::metrics::Metrics;
+
+type Counted = Pin<Box<dyn Future<Output = Response> + Send>>;
+type Count = fn(State<Metrics>, Request, Next) -> Counted;
+
+/// The layer that counts into `metrics`.
+pub(super) fn layer(metrics: &Metrics) -> FromFnLayer<Count, Metrics, (State<Metrics>, Request)> {
+    from_fn_with_state(metrics.clone(), count as Count)
+}
+
+fn count(State(metrics): State<Metrics>, request: Request, next: Next) -> Counted {
+    Box::pin(async move {
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        let method = method_label(request.method());
+        let response = next.run(request).await;
+        let route = route.as_ref().map_or("none", MatchedPath::as_str);
+        metrics
+            .issuer
+            .http_request(route, method, response.status().as_u16());
+        response
+    })
+}
+
+/// A method of the standard, or `other`: a client may send any word.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

@@ -1,0 +1,494 @@
+//! `Issuer`: mints tokens with the keys that sign, and holds the bytes of the JWKS that is published.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::ring::{KeyRing, RingError};
+use super::rotation::RotationPolicy;
+use crate::clock::Clock;
+use crate::jose::{Algorithm, NumericDate, SigningError, SigningKey, base64url};
+use crate::metrics::issuer::IssuerMetrics;
+use crate::store::{KeyProblem, KeyStore, Revision, StoreError, StoredKeys};
+
+/// `typ` of the tokens (RFC 9068 §2.1).
+const TYP: &str = "at+jwt";
+
+/// What the tokens of an issuer say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// `iss`, exactly as verifiers are configured with.
+    pub issuer: String,
+    /// Life of a token that asks for none of its own. 15 minutes.
+    pub ttl: Duration,
+    /// The audiences by name.
+    pub audiences: BTreeMap<String, Audience>,
+}
+
+/// What is special about tokens for one audience.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Audience {
+    /// The algorithm to sign by; the policy's first if none is named.
+    pub algorithm: Option<Algorithm>,
+    /// The scopes that it knows.
+    pub scopes: Vec<String>,
+}
+
+// === impl TokenSettings ===
+
+impl TokenSettings {
+    /// Tokens of this issuer that live for 15 minutes.
+    pub fn new(issuer: impl Into<String>) -> Self {
+        TokenSettings {
+            issuer: issuer.into(),
+            ttl: Duration::from_secs(15 * 60),
+            audiences: BTreeMap::new(),
+        }
+    }
+}
+
+/// What a token is to say; the issuer adds `iss`, `iat`, `exp` and `jti`, which no caller can set.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    subject: String,
+    audience: String,
+    scopes: Vec<String>,
+    roles: Vec<String>,
+    email: Option<String>,
+    client_id: Option<String>,
+    session_id: Option<String>,
+    ttl: Option<Duration>,
+}
+
+// === impl Grant ===
+
+impl Grant {
+    /// For this subject at this audience.
+    pub fn new(subject: impl Into<String>, audience: impl Into<String>) -> Self {
+        Grant {
+            subject: subject.into(),
+            audience: audience.into(),
+            scopes: Vec::new(),
+            roles: Vec::new(),
+            email: None,
+            client_id: None,
+            session_id: None,
+            ttl: None,
+        }
+    }
+
+    /// Adds a scope, or several with spaces between them.
+    pub fn scope(mut self, scope: &str) -> Self {
+        self.scopes
+            .extend(scope.split_ascii_whitespace().map(Into::into));
+        self
+    }
+
+    /// Adds a role.
+    pub fn role(mut self, role: impl Into<String>) -> Self {
+        self.roles.push(role.into());
+        self
+    }
+
+    /// Sets `email`.
+    pub fn email(mut self, email: impl Into<String>) -> Self {
+        self.email = Some(email.into());
+        self
+    }
+
+    /// Sets `client_id`; the audience by default (RFC 9068 §2.2 requires one).
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = Some(client_id.into());
+        self
+    }
+
+    /// Sets `sid`.
+    pub fn session(mut self, sid: impl Into<String>) -> Self {
+        self.session_id = Some(sid.into());
+        self
+    }
+
+    /// A life of its own, within the issuer's limit.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+}
+
+/// A new token.
+#[derive(Clone)]
+pub struct Minted {
+    /// The compact serialization.
+    pub token: String,
+    /// Its `jti`.
+    pub jti: String,
+    /// Its `exp`.
+    pub expires_at: NumericDate,
+    /// The key that signed it.
+    pub kid: String,
+}
+
+/// Shows everything but the token.
+impl std::fmt::Debug for Minted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Minted")
+            .field("jti", &self.jti)
+            .field("expires_at", &self.expires_at)
+            .field("kid", &self.kid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why no token was minted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MintError {
+    /// `sub` or `aud` is empty.
+    #[error("{0} is empty")]
+    Empty(&'static str),
+    /// A life of nothing, or beyond the limit that retired keys are kept for.
+    #[error("a ttl of {} is not between 1s and the limit of {}", humantime::format_duration(*.ttl), humantime::format_duration(*.max))]
+    Ttl {
+        /// As asked for.
+        ttl: Duration,
+        /// The limit.
+        max: Duration,
+    },
+    /// No key signs by this algorithm.
+    #[error("no usable key signs by {0}; see `keywheel keys list`")]
+    NoSigner(Algorithm),
+    /// The signature failed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// The system gave no random bytes, or JSON could not be written.
+    #[error("the system failed to {0}")]
+    System(&'static str),
+}
+
+/// Why an issuer cannot open or follow its store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum IssuerError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A ring that cannot be published.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+}
+
+/// What is in force: built whole, then published; nothing in it changes.
+#[derive(Debug)]
+pub struct Published {
+    /// The keys and their stages.
+    pub ring: KeyRing,
+    /// The body of the JWKS.
+    pub jwks: Bytes,
+    /// Its strong entity tag, quotes included.
+    pub etag: String,
+    /// What is wrong with single keys.
+    pub problems: Vec<KeyProblem>,
+    signers: Vec<Signer>,
+    revision: Revision,
+}
+
+#[derive(Debug)]
+struct Signer {
+    key: Arc<SigningKey>,
+    /// The first segment of every token this key signs.
+    header: String,
+}
+
+// === impl Published ===
+
+impl Published {
+    fn new(stored: StoredKeys) -> Result<Self, IssuerError> {
+        let jwks = stored.ring.to_jwks()?;
+        let digest = ring::digest::digest(&ring::digest::SHA256, jwks.as_bytes());
+        let is_signing = |key: &SigningKey| {
+            let signing = stored.ring.signing(key.algorithm());
+            signing.is_some_and(|record| record.kid == key.kid())
+        };
+        let signers = stored
+            .signers
+            .iter()
+            .filter(|key| is_signing(key))
+            .map(|key| Signer {
+                header: header(key),
+                key: key.clone(),
+            })
+            .collect();
+        Ok(Published {
+            etag: format!("\"{}\"", base64url::encode(&digest.as_ref()[..18])),
+            jwks: jwks.into(),
+            signers,
+            ring: stored.ring,
+            problems: stored.problems,
+            revision: stored.revision,
+        })
+    }
+
+    pub(super) fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    fn signer(&self, algorithm: Algorithm) -> Option<&Signer> {
+        self.signers
+            .iter()
+            .find(|signer| signer.key.algorithm() == algorithm)
+    }
+}
+
+fn header(key: &SigningKey) -> String {
+    let kid = serde_json::Value::from(key.kid());
+    let alg = key.algorithm();
+    base64url::encode(format!(r#"{{"alg":"{alg}","kid":{kid},"typ":"{TYP}"}}"#).as_bytes())
+}
+
+/// Mints tokens. Cheap to clone; clones share the keys.
+#[derive(Clone)]
+pub struct Issuer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Box<dyn KeyStore>,
+    policy: RotationPolicy,
+    settings: TokenSettings,
+    clock: Arc<dyn Clock>,
+    published: ArcSwap<Published>,
+    last_error: ArcSwapOption<String>,
+    metrics: IssuerMetrics,
+}
+
+// === impl Issuer ===
+
+impl Issuer {
+    /// Opens the store, makes its first keys if it has none, and has something to sign with and to publish when it returns.
+    ///
+    /// Blocks on the store; run [`run_rotator`](super::run_rotator) afterwards to follow it.
+    ///
+    /// # Errors
+    /// [`IssuerError`] names the file.
+    pub fn open(
+        store: impl KeyStore,
+        policy: RotationPolicy,
+        settings: TokenSettings,
+        clock: impl Clock,
+        metrics: &crate::Metrics,
+    ) -> Result<Self, IssuerError> {
+        let issuer = Self::open_existing(store, policy, settings, clock, metrics)?;
+        issuer.tick()?;
+        Ok(issuer)
+    }
+
+    /// As [`open`](Self::open), changing nothing: for programs that only mint.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_existing(
+        store: impl KeyStore,
+        policy: RotationPolicy,
+        settings: TokenSettings,
+        clock: impl Clock,
+        metrics: &crate::Metrics,
+    ) -> Result<Self, IssuerError> {
+        let stored = store.load()?;
+        let issuer = Issuer {
+            inner: Arc::new(Inner {
+                store: Box::new(store),
+                policy,
+                settings,
+                clock: Arc::new(clock),
+                published: ArcSwap::from_pointee(Published::new(stored)?),
+                last_error: ArcSwapOption::empty(),
+                metrics: metrics.issuer.clone(),
+            }),
+        };
+        issuer.show_keys();
+        Ok(issuer)
+    }
+
+    /// What is in force at this moment.
+    pub fn published(&self) -> arc_swap::Guard<Arc<Published>> {
+        self.inner.published.load()
+    }
+
+    /// The rotation policy.
+    pub fn policy(&self) -> &RotationPolicy {
+        &self.inner.policy
+    }
+
+    /// What tokens say.
+    pub fn settings(&self) -> &TokenSettings {
+        &self.inner.settings
+    }
+
+    /// The issuer's clock.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+
+    pub(super) fn store(&self) -> &dyn KeyStore {
+        &*self.inner.store
+    }
+
+    pub(super) fn publish(&self, stored: StoredKeys) -> Result<(), IssuerError> {
+        self.inner
+            .published
+            .store(Arc::new(Published::new(stored)?));
+        self.show_keys();
+        Ok(())
+    }
+
+    pub(super) fn metrics(&self) -> &IssuerMetrics {
+        &self.inner.metrics
+    }
+
+    pub(super) fn note(&self, error: Option<&IssuerError>) {
+        self.inner
+            .last_error
+            .store(error.map(|error| Arc::new(error.to_string())));
+    }
+
+    fn show_keys(&self) {
+        let published = self.published();
+        self.inner
+            .metrics
+            .show(&published.ring, &self.inner.policy, self.clock().now());
+    }
+
+    /// What is wrong, one line each: a key that cannot be used, an algorithm without a signer, a store that cannot be followed.
+    /// Empty when all is well.
+    pub fn problems(&self) -> Vec<String> {
+        let published = self.published();
+        let mut problems: Vec<String> = published.problems.iter().map(|p| p.to_string()).collect();
+        for &alg in &self.inner.policy.algorithms {
+            if published.signer(alg).is_none() {
+                problems.push(MintError::NoSigner(alg).to_string());
+            }
+        }
+        if let Some(error) = &*self.inner.last_error.load() {
+            problems.push(error.to_string());
+        }
+        problems
+    }
+
+    /// How long the JWKS may be kept: the policy's limit, less where a planned change comes sooner; at least a second.
+    pub fn jwks_max_age(&self) -> Duration {
+        let published = self.published();
+        let policy = &self.inner.policy;
+        let now = self.clock().now();
+        let next_change = published
+            .ring
+            .keys
+            .iter()
+            .filter_map(|key| policy.next_step_at(&published.ring, key))
+            .filter(|&at| at > now)
+            .min();
+        let until_change = next_change.map_or(Duration::MAX, |at| at.since(now));
+        let seconds = policy.jwks_max_age.min(until_change).as_secs();
+        Duration::from_secs(seconds.max(1))
+    }
+
+    /// The algorithm of tokens for `audience`.
+    pub fn algorithm_for(&self, audience: &str) -> Algorithm {
+        let named = self.inner.settings.audiences.get(audience);
+        named
+            .and_then(|audience| audience.algorithm)
+            .or_else(|| self.inner.policy.algorithms.first().copied())
+            .unwrap_or(Algorithm::EdDSA)
+    }
+
+    /// Signs a token for `grant` with the key that signs at this moment.
+    ///
+    /// # Errors
+    /// [`MintError`]; no token is given that would outlive its key's publication, and none without `exp`.
+    pub fn mint(&self, grant: &Grant) -> Result<Minted, MintError> {
+        if grant.subject.is_empty() {
+            return Err(MintError::Empty("the subject"));
+        }
+        if grant.audience.is_empty() {
+            return Err(MintError::Empty("the audience"));
+        }
+        let inner = &*self.inner;
+        let (ttl, max) = (
+            grant.ttl.unwrap_or(inner.settings.ttl),
+            inner.policy.max_token_ttl,
+        );
+        if ttl < Duration::from_secs(1) || ttl > max {
+            return Err(MintError::Ttl { ttl, max });
+        }
+        let algorithm = self.algorithm_for(&grant.audience);
+        let published = self.published();
+        let signer = published
+            .signer(algorithm)
+            .ok_or(MintError::NoSigner(algorithm))?;
+        let now = inner.clock.now().seconds();
+        let exp = now.saturating_add_unsigned(ttl.as_secs());
+        let jti = random_id()?;
+        let claims = TokenClaims {
+            iss: &inner.settings.issuer,
+            sub: &grant.subject,
+            aud: &grant.audience,
+            iat: now,
+            exp,
+            jti: &jti,
+            client_id: grant.client_id.as_deref().unwrap_or(&grant.audience),
+            sid: grant.session_id.as_deref(),
+            scope: (!grant.scopes.is_empty()).then(|| grant.scopes.join(" ")),
+            roles: &grant.roles,
+            email: grant.email.as_deref(),
+        };
+        let payload =
+            serde_json::to_vec(&claims).map_err(|_| MintError::System("write the claims"))?;
+        let mut token = String::with_capacity(signer.header.len() + payload.len() * 4 / 3 + 96);
+        token.push_str(&signer.header);
+        token.push('.');
+        base64url::encode_onto(&payload, &mut token);
+        let signature = signer.key.sign(token.as_bytes())?;
+        token.push('.');
+        base64url::encode_onto(&signature, &mut token);
+        let audience = inner.settings.audiences.contains_key(&grant.audience);
+        inner
+            .metrics
+            .minted(algorithm, audience.then_some(&*grant.audience));
+        Ok(Minted {
+            token,
+            jti,
+            expires_at: NumericDate::from_seconds(exp),
+            kid: signer.key.kid().to_owned(),
+        })
+    }
+}
+
+/// The payload (RFC 9068 §2.2): only what is named here can be in a token.
+#[derive(Serialize)]
+struct TokenClaims<'a> {
+    iss: &'a str,
+    sub: &'a str,
+    aud: &'a str,
+    iat: i64,
+    exp: i64,
+    jti: &'a str,
+    client_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sid: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    roles: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
+}
+
+/// 128 random bits in base64url.
+fn random_id() -> Result<String, MintError> {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| MintError::System("give random bytes"))?;
+    Ok(base64url::encode(&bytes))
+}

@@ -1,0 +1,13 @@
+//! The issuing side: keys with their stages, and tokens minted with the one that signs.
+
+mod issuer;
+mod ring;
+mod rotation;
+mod rotator;
+
+pub use issuer::{
+    Audience, Grant, Issuer, IssuerError, MintError, Minted, Published, TokenSettings,
+};
+pub use ring::{KeyRecord, KeyRing, RingError, Stage};
+pub use rotation::{Cause, Refused, RotationPolicy, Transition, rotate, step};
+pub use rotator::{Done, RotationError, apply_rotation, run as run_rotator};

@@ -1,0 +1,234 @@
+//! Carries transitions out: makes keys, saves, and only then lets anybody see; and the loop that does so in a server.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::issuer::{Issuer, IssuerError};
+use super::ring::{KeyRecord, KeyRing, Stage};
+use super::rotation::{self, Cause, Refused, RotationPolicy, Transition};
+use crate::audit::{AuditLog, Event, Fields};
+use crate::jose::{Algorithm, NumericDate, SigningKey};
+use crate::store::{KeyStore, KeyWriter, StoreError};
+
+/// How often a server looks at its store and its plan. A change on disk is in force within a second; a look costs one `stat`.
+const POLL: Duration = Duration::from_millis(200);
+
+/// One transition that has been carried out and saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// What happened to the key.
+    pub event: Event,
+    /// Which key.
+    pub kid: String,
+    /// Its algorithm.
+    pub alg: Algorithm,
+    /// Why.
+    pub cause: Cause,
+}
+
+// === impl Done ===
+
+impl Done {
+    /// Writes it to the audit trail.
+    pub fn audit(&self, audit: &AuditLog, by: &str) {
+        let detail = format!("{} by {by}", self.alg);
+        let fields = Fields {
+            reason: Some(self.cause.name()),
+            detail: Some(&detail),
+            kid: Some(&self.kid),
+            ..Fields::default()
+        };
+        audit.write(self.event, &fields);
+        if self.cause == Cause::Forced {
+            audit.write(Event::Forced, &fields);
+        }
+    }
+}
+
+/// Carries `transitions` out on `ring` and saves it; `publishing` notes that a server is about to publish what is new.
+/// When this returns an error, the saved ring is the old one.
+pub(super) fn carry_out(
+    writer: &dyn KeyWriter,
+    ring: &mut KeyRing,
+    transitions: &[Transition],
+    now: NumericDate,
+    publishing: bool,
+) -> Result<Vec<Done>, StoreError> {
+    let mut done = Vec::new();
+    for transition in transitions {
+        match transition {
+            Transition::Announce { alg, cause } => {
+                let (key, pkcs8) =
+                    SigningKey::generate(*alg).map_err(|source| StoreError::Generate {
+                        algorithm: *alg,
+                        source,
+                    })?;
+                writer.save_key(&key, &pkcs8)?;
+                let record = KeyRecord::announced(key.verifying_key(), *alg, now);
+                done.push(report(Event::KeyAnnounced, &record, *cause));
+                ring.keys.push(record);
+            }
+            Transition::Activate { alg, cause } => {
+                let signing = ring.signing(*alg).map(|key| key.kid.clone());
+                let Some(next) = ring.announced(*alg).map(|key| key.kid.clone()) else {
+                    continue;
+                };
+                if let Some(old) = signing.and_then(|kid| ring.get_mut(&kid)) {
+                    old.stage = Stage::Retired;
+                    old.retired_at = Some(now);
+                    done.push(report(Event::KeyRetired, old, *cause));
+                }
+                if let Some(next) = ring.get_mut(&next) {
+                    next.stage = Stage::Signing;
+                    next.signing_since = Some(now);
+                    done.push(report(Event::KeySigning, next, *cause));
+                }
+            }
+            Transition::Remove { kid, cause } => {
+                if let Some(gone) = ring.get(kid) {
+                    done.push(report(Event::KeyRemoved, gone, *cause));
+                }
+                ring.keys.retain(|key| key.kid != *kid);
+            }
+        }
+    }
+    if publishing {
+        for key in &mut ring.keys {
+            key.first_published.get_or_insert(now);
+        }
+    }
+    writer.save_ring(ring)?;
+    if let Err(error) = writer.prune(ring) {
+        // The ring is saved: a private half that outlives its use is a risk to name, not a failed rotation.
+        tracing::warn!(%error, "a private key that is no longer needed could not be removed");
+    }
+    Ok(done)
+}
+
+fn report(event: Event, key: &KeyRecord, cause: Cause) -> Done {
+    Done {
+        event,
+        kid: key.kid.clone(),
+        alg: key.alg,
+        cause,
+    }
+}
+
+/// Why an operator's rotation did not happen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RotationError {
+    /// A rule forbids it.
+    #[error("refused: {0}")]
+    Refused(Refused),
+    /// The store does.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Rotates each of `algorithms` now, all or none, on the store itself; servers on it follow within a second.
+/// With `dry_run` nothing is changed and the transitions are given back as they would be.
+///
+/// # Errors
+/// [`RotationError::Refused`] as [`rotate`](rotation::rotate) says; [`RotationError::Store`].
+pub fn apply_rotation(
+    store: &dyn KeyStore,
+    policy: &RotationPolicy,
+    algorithms: &[Algorithm],
+    now: NumericDate,
+    force: bool,
+    dry_run: bool,
+) -> Result<(Vec<Transition>, Vec<Done>), RotationError> {
+    let writer = store.lock()?;
+    let mut stored = writer.load()?;
+    let mut transitions = Vec::new();
+    for &alg in algorithms {
+        let planned = rotation::rotate(&stored.ring, policy, alg, now, force)
+            .map_err(RotationError::Refused)?;
+        transitions.extend(planned);
+    }
+    let done = if dry_run {
+        Vec::new()
+    } else {
+        carry_out(&*writer, &mut stored.ring, &transitions, now, false)?
+    };
+    Ok((transitions, done))
+}
+
+/// Keeps the issuer in step with its store and its plan, until `stop` changes or its sender is gone.
+pub async fn run(issuer: Issuer, audit: AuditLog, mut stop: watch::Receiver<bool>) {
+    let mut last_error = None;
+    loop {
+        tokio::select! {
+            () = issuer.clock().sleep(POLL) => {}
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let ticking = issuer.clone();
+        let ticked = tokio::task::spawn_blocking(move || ticking.tick()).await;
+        let error = match ticked {
+            Ok(Ok(done)) => {
+                for done in done {
+                    done.audit(&audit, "keywheel serve");
+                }
+                None
+            }
+            Ok(Err(error)) => Some(error.to_string()),
+            // The runtime is shutting down.
+            Err(_) => return,
+        };
+        // Said once, not five times a second.
+        if error != last_error {
+            match &error {
+                Some(error) => {
+                    tracing::error!(%error, "the key store cannot be followed; the keys in hand go on serving");
+                }
+                None => tracing::info!("the key store can be followed again"),
+            }
+            last_error = error;
+        }
+    }
+}
+
+impl Issuer {
+    /// One look at the store and the plan: loads what changed, carries out what is due, publishes.
+    ///
+    /// # Errors
+    /// [`IssuerError`]; what was published stays in force.
+    pub fn tick(&self) -> Result<Vec<Done>, IssuerError> {
+        let outcome = self.try_tick();
+        self.note(outcome.as_ref().err());
+        outcome
+    }
+
+    fn try_tick(&self) -> Result<Vec<Done>, IssuerError> {
+        let store = self.store();
+        if store.revision()? != self.published().revision() || !self.published().problems.is_empty()
+        {
+            self.publish(store.load()?)?;
+        }
+        let now = self.clock().now();
+        let needs_nothing = {
+            let published = self.published();
+            let all_published = published
+                .ring
+                .keys
+                .iter()
+                .all(|key| key.first_published.is_some());
+            all_published && rotation::step(&published.ring, self.policy(), now).is_empty()
+        };
+        if needs_nothing {
+            return Ok(Vec::new());
+        }
+        let writer = store.lock()?;
+        let mut stored = writer.load()?;
+        let transitions = rotation::step(&stored.ring, self.policy(), now);
+        let done = carry_out(&*writer, &mut stored.ring, &transitions, now, true)?;
+        self.publish(writer.load()?)?;
+        for done in &done {
+            self.metrics()
+                .transition(done.alg, done.event.name(), done.cause.name());
+        }
+        Ok(done)
+    }
+}

@@ -1,0 +1,318 @@
+//! Keys as files: `ring.json` with the stages and public halves, and one PKCS#8 PEM file a private key, named by its
+//! thumbprint; all 0600, written as temp + fsync + rename + fsync of the folder.
+//!
+//! A key file is written before the ring names it and removed after the ring has let it go, so a crash in between leaves a
+//! file too many, never one too few.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::{KeyProblem, KeyStore, KeyWriter, Revision, StoreError, StoredKeys};
+use crate::issue::{KeyRecord, KeyRing, Stage};
+use crate::jose::SigningKey;
+
+const RING_FILE: &str = "ring.json";
+const LOCK_FILE: &str = ".lock";
+const KEY_EXTENSION: &str = "pem";
+const TEMPORARY_PREFIX: &str = ".new-";
+/// A writer needs milliseconds, RSA key generation included a second; this many tries at [`LOCK_PAUSE`].
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// A key file of more is none.
+const MAX_KEY_FILE_BYTES: usize = 64 * 1024;
+
+/// A folder of keys.
+#[derive(Debug, Clone)]
+pub struct FileKeyStore {
+    folder: PathBuf,
+}
+
+// === impl FileKeyStore ===
+
+impl FileKeyStore {
+    /// The folder is made, 0700, if it is not there; its parent must be.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if it is no folder and cannot be made one.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let folder = folder.into();
+        if !folder.is_dir() {
+            DirBuilder::new()
+                .mode(0o700)
+                .create(&folder)
+                .map_err(io_error(&folder, "create the folder"))?;
+        }
+        Ok(FileKeyStore { folder })
+    }
+
+    /// The folder, which must be there: for commands that only look.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if it is not.
+    pub fn existing(folder: impl Into<PathBuf>) -> Result<Self, StoreError> {
+        let folder = folder.into();
+        fs::read_dir(&folder).map_err(io_error(&folder, "open the folder"))?;
+        Ok(FileKeyStore { folder })
+    }
+
+    fn ring_path(&self) -> PathBuf {
+        self.folder.join(RING_FILE)
+    }
+
+    /// By thumbprint, never by kid: a kid is any string, and a file name is not.
+    fn key_path(&self, record: &KeyRecord) -> Option<PathBuf> {
+        let thumbprint = *record.verifying_key().ok()?.thumbprint();
+        Some(self.folder.join(format!("{thumbprint}.{KEY_EXTENSION}")))
+    }
+
+    fn load_ring(&self) -> Result<(KeyRing, Revision), StoreError> {
+        let path = self.ring_path();
+        let mut file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // A folder that went missing is not an empty store.
+                fs::read_dir(&self.folder).map_err(io_error(&self.folder, "open the folder"))?;
+                return Ok((KeyRing::new(), Revision::default()));
+            }
+            Err(error) => return Err(io_error(&path, "open")(error)),
+        };
+        let metadata = file.metadata().map_err(io_error(&path, "read"))?;
+        let text = io::read_to_string(&mut file).map_err(io_error(&path, "read"))?;
+        let ring: KeyRing = serde_json::from_str(&text).map_err(|source| StoreError::Json {
+            path: path.clone(),
+            source,
+        })?;
+        ring.check()
+            .map_err(|source| StoreError::Ring { path, source })?;
+        Ok((ring, revision(&metadata)))
+    }
+
+    fn load_signer(&self, record: &KeyRecord) -> Result<SigningKey, KeyProblem> {
+        let path = self.key_path(record).unwrap_or_else(|| self.ring_path());
+        let problem = |why: String| KeyProblem {
+            path: path.clone(),
+            kid: Some(record.kid.clone()),
+            why,
+        };
+        let pem = read_private_file(&path).map_err(problem)?;
+        let pem = pem::parse(&*pem).map_err(|error| {
+            problem(format!(
+                "not a PEM file, or a truncated one ({error}); restore it from a backup"
+            ))
+        })?;
+        let pkcs8 = Zeroizing::new(pem.into_contents());
+        let key = SigningKey::from_pkcs8(record.alg, &pkcs8, Some(&record.kid))
+            .map_err(|error| problem(error.to_string()))?;
+        let published = record
+            .verifying_key()
+            .map_err(|error| problem(error.to_string()))?;
+        if key.verifying_key().thumbprint() != published.thumbprint() {
+            return Err(problem(format!(
+                "this is another key's private half (thumbprint {}); restore the right one from a backup",
+                key.verifying_key().thumbprint()
+            )));
+        }
+        Ok(key)
+    }
+
+    fn write(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = self.folder.join(format!("{TEMPORARY_PREFIX}{name}"));
+        // Only one writer holds the lock: what stands there was left by a crash.
+        match fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error(&temporary, "remove")(error));
+            }
+            _ => {}
+        }
+        let written = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)
+            .and_then(|mut file| {
+                file.write_all(content)?;
+                file.sync_all()
+            });
+        if let Err(error) = written {
+            // A full disk: what little was written is in nobody's way, but need not stay.
+            let _ = fs::remove_file(&temporary);
+            return Err(io_error(&temporary, "write")(error));
+        }
+        fs::rename(&temporary, path).map_err(io_error(path, "replace"))?;
+        self.sync_folder()
+    }
+
+    fn sync_folder(&self) -> Result<(), StoreError> {
+        File::open(&self.folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(io_error(&self.folder, "sync the folder"))
+    }
+}
+
+impl KeyStore for FileKeyStore {
+    fn load(&self) -> Result<StoredKeys, StoreError> {
+        let (mut ring, revision) = self.load_ring()?;
+        let mut stored = StoredKeys {
+            revision,
+            ..StoredKeys::default()
+        };
+        for record in &mut ring.keys {
+            if record.stage == Stage::Retired {
+                continue;
+            }
+            match self.load_signer(record) {
+                Ok(key) => stored.signers.push(Arc::new(key)),
+                Err(problem) => {
+                    record.usable = false;
+                    stored.problems.push(problem);
+                }
+            }
+        }
+        stored.ring = ring;
+        Ok(stored)
+    }
+
+    fn revision(&self) -> Result<Revision, StoreError> {
+        let path = self.ring_path();
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(revision(&metadata)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Revision::default()),
+            Err(error) => Err(io_error(&path, "read")(error)),
+        }
+    }
+
+    fn lock(&self) -> Result<Box<dyn KeyWriter + '_>, StoreError> {
+        let path = self.folder.join(LOCK_FILE);
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io_error(&path, "open the lock"))?;
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => {
+                    return Ok(Box::new(FileWriter {
+                        store: self,
+                        _lock: file,
+                    }));
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::Error(error)) => return Err(io_error(&path, "lock")(error)),
+            }
+        }
+        Err(StoreError::Locked { path })
+    }
+}
+
+/// Holds the lock; the system frees it when the file is closed, also after a crash.
+struct FileWriter<'a> {
+    store: &'a FileKeyStore,
+    _lock: File,
+}
+
+impl KeyWriter for FileWriter<'_> {
+    fn load(&self) -> Result<StoredKeys, StoreError> {
+        self.store.load()
+    }
+
+    fn save_key(&self, key: &SigningKey, pkcs8: &[u8]) -> Result<(), StoreError> {
+        let thumbprint = key.verifying_key().thumbprint();
+        let path = self
+            .store
+            .folder
+            .join(format!("{thumbprint}.{KEY_EXTENSION}"));
+        let pem = Zeroizing::new(pem::encode(&pem::Pem::new("PRIVATE KEY", pkcs8)));
+        self.store.write(&path, pem.as_bytes())
+    }
+
+    fn save_ring(&self, ring: &KeyRing) -> Result<(), StoreError> {
+        let path = self.store.ring_path();
+        let mut json = serde_json::to_string_pretty(ring).map_err(|source| StoreError::Json {
+            path: path.clone(),
+            source,
+        })?;
+        json.push('\n');
+        self.store.write(&path, json.as_bytes())
+    }
+
+    fn prune(&self, ring: &KeyRing) -> Result<(), StoreError> {
+        let folder = &self.store.folder;
+        let wanted: Vec<PathBuf> = ring
+            .keys
+            .iter()
+            .filter(|record| record.stage != Stage::Retired)
+            .filter_map(|record| self.store.key_path(record))
+            .collect();
+        for entry in fs::read_dir(folder).map_err(io_error(folder, "open the folder"))? {
+            let path = entry.map_err(io_error(folder, "read the folder"))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let is_key = path.extension().is_some_and(|ext| ext == KEY_EXTENSION);
+            let is_left_over = name.starts_with(TEMPORARY_PREFIX);
+            if is_left_over || (is_key && is_thumbprint_name(&name) && !wanted.contains(&path)) {
+                fs::remove_file(&path).map_err(io_error(&path, "remove"))?;
+            }
+        }
+        self.store.sync_folder()
+    }
+}
+
+/// `<43 characters of base64url>.pem`: what this store has named itself. Anything else in the folder is somebody's own.
+fn is_thumbprint_name(name: &str) -> bool {
+    name.strip_suffix(".pem").is_some_and(|stem| {
+        stem.len() == 43
+            && stem
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    })
+}
+
+/// A file that nobody but its owner may read; in words what is wrong if it cannot be had.
+fn read_private_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => "missing; restore it from a backup".to_owned(),
+        _ => format!("cannot be opened: {error}"),
+    })?;
+    let metadata = file.metadata().map_err(|error| error.to_string())?;
+    let mode = metadata.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(format!(
+            "mode {mode:04o} lets others at a private key; chmod 600 it, and rotate if they may have read it"
+        ));
+    }
+    if metadata.len() > MAX_KEY_FILE_BYTES as u64 {
+        return Err(format!("{} bytes are no private key", metadata.len()));
+    }
+    let mut content = Zeroizing::new(Vec::with_capacity(MAX_KEY_FILE_BYTES));
+    io::copy(
+        &mut io::Read::take(&file, MAX_KEY_FILE_BYTES as u64),
+        &mut *content,
+    )
+    .map_err(|error| format!("cannot be read: {error}"))?;
+    Ok(content)
+}
+
+/// Every save is a new file: its inode and times tell.
+fn revision(metadata: &fs::Metadata) -> Revision {
+    let time = i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec());
+    Revision((u128::from(metadata.ino()) << 64) ^ time.cast_unsigned())
+}
+
+fn io_error<'p>(
+    path: &'p Path,
+    action: &'static str,
+) -> impl Fn(io::Error) -> StoreError + use<'p> {
+    move |source| StoreError::Io {
+        path: path.to_owned(),
+        action,
+        source,
+    }
+}

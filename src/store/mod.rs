@@ -1,0 +1,137 @@
+//! Where keys live. [`KeyStore`] is what the issuer asks of a store; [`FileKeyStore`] keeps a folder.
+//!
+//! To add a store, implement the two traits: `lock` must keep every other writer out, on this machine or any other, and
+//! `save_ring` must be all or nothing and durable when it returns. Nothing is published before it returned.
+
+mod files;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use files::FileKeyStore;
+
+use crate::issue::{KeyRing, RingError};
+use crate::jose::{Algorithm, SigningError, SigningKey};
+
+/// What a store holds.
+#[derive(Debug, Default)]
+pub struct StoredKeys {
+    /// The keys and their stages; `usable` tells whether the private half was had.
+    pub ring: KeyRing,
+    /// The private halves of announced and signing keys.
+    pub signers: Vec<Arc<SigningKey>>,
+    /// What is wrong, by name; the rest works.
+    pub problems: Vec<KeyProblem>,
+    /// Changes whenever the store's content does.
+    pub revision: Revision,
+}
+
+/// A key that cannot be used, and why; the others can.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {why}", .path.display())]
+pub struct KeyProblem {
+    /// The file, or what stands for it.
+    pub path: PathBuf,
+    /// Whose private half it is, where that is known.
+    pub kid: Option<String>,
+    /// What is wrong and what to do about it.
+    pub why: String,
+}
+
+/// Something that differs whenever a store's content may have changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Revision(pub(crate) u128);
+
+/// Why a store cannot be used at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The operating system refused.
+    #[error("{}: cannot {action}: {source}", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The ring file is no JSON of its layout.
+    #[error("{}: {source}", .path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason.
+        source: serde_json::Error,
+    },
+    /// The ring file makes no sense.
+    #[error("{}: {source}", .path.display())]
+    Ring {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: RingError,
+    },
+    /// Another process is writing.
+    #[error("{}: another keywheel process is changing the keys; try again when it is done", .path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// A key could not be made.
+    #[error("a new {algorithm} key: {source}")]
+    Generate {
+        /// For this algorithm.
+        algorithm: Algorithm,
+        /// Why not.
+        source: SigningError,
+    },
+}
+
+/// A place for keys, shared with other processes.
+pub trait KeyStore: Send + Sync + 'static {
+    /// Everything in the store.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store as a whole cannot be read; a single bad key is a [`KeyProblem`].
+    fn load(&self) -> Result<StoredKeys, StoreError>;
+
+    /// Cheap: whether to load again.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot be read.
+    fn revision(&self) -> Result<Revision, StoreError>;
+
+    /// Keeps every other writer out until the guard is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if another is at it and does not end soon.
+    fn lock(&self) -> Result<Box<dyn KeyWriter + '_>, StoreError>;
+}
+
+/// The only one who may write.
+pub trait KeyWriter {
+    /// As [`KeyStore::load`], with nobody else writing meanwhile.
+    ///
+    /// # Errors
+    /// As [`KeyStore::load`].
+    fn load(&self) -> Result<StoredKeys, StoreError>;
+
+    /// Saves a new key's private half, durably. It counts only once a ring names it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; nothing is then changed.
+    fn save_key(&self, key: &SigningKey, pkcs8: &[u8]) -> Result<(), StoreError>;
+
+    /// Replaces the ring, all or nothing, durably.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; the old ring is then still there.
+    fn save_ring(&self, ring: &KeyRing) -> Result<(), StoreError>;
+
+    /// Destroys the private halves that the ring has no more use for.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    fn prune(&self, ring: &KeyRing) -> Result<(), StoreError>;
+}
