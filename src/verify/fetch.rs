@@ -61,6 +61,14 @@ pub enum FetchError {
         /// What is wrong with it.
         error: SetError,
     },
+    /// A JWK Set without one usable key: by mistake far more often than on purpose, and nobody means to refuse everyone.
+    #[error("GET {url}: no usable key among {published}")]
+    NoUsableKeys {
+        /// Where.
+        url: String,
+        /// How many keys it has in all.
+        published: usize,
+    },
     /// The metadata is not strict JSON, names another issuer, or a `jwks_uri` that may not be fetched.
     #[error("GET {url}: {why}")]
     Metadata {
@@ -82,6 +90,7 @@ impl FetchError {
             FetchError::Status { .. } => "status",
             FetchError::TooLarge { .. } => "too_large",
             FetchError::KeySet { .. } => "bad_document",
+            FetchError::NoUsableKeys { .. } => "no_usable_keys",
             FetchError::Metadata { .. } => "bad_metadata",
         }
     }
@@ -197,6 +206,12 @@ impl Fetcher {
             url: url.to_string(),
             error,
         })?;
+        if set.keys.is_empty() {
+            return Err(FetchError::NoUsableKeys {
+                url: url.to_string(),
+                published: set.skipped.len(),
+            });
+        }
         Ok(Fetched::Modified {
             set,
             etag: answer.etag,
