@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod jwks_server;
+pub mod process;
 pub mod tokens;
 
 /// Ends when `condition` holds. Gives way to other tasks meanwhile, and fails instead of hanging: no time is waited for,

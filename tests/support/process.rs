@@ -1,0 +1,222 @@
+//! The `keywheel` program as a process, and plain HTTP to it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A folder with a configuration for a service on free ports, whose keys may rotate after two seconds.
+pub struct Home {
+    folder: TempDir,
+}
+
+// === impl Home ===
+
+impl Home {
+    pub fn new() -> Self {
+        Self::with("jwks_max_age = \"1s\"\nclock_skew = \"1s\"")
+    }
+
+    /// `keys` is the content of the section `[keys]`.
+    pub fn with(keys: &str) -> Self {
+        let home = Home {
+            folder: TempDir::new().expect("a folder"),
+        };
+        let config = format!(
+            "issuer = \"http://issuer.test\"\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
+             [keys]\nstore = \"{}\"\n{keys}\n[[audience]]\nname = \"legacy\"\nalgorithm = \"RS256\"\n",
+            home.keys().display()
+        );
+        std::fs::write(home.config(), config).expect("a config");
+        home
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.folder.path().join("keywheel.toml")
+    }
+
+    pub fn keys(&self) -> PathBuf {
+        self.folder.path().join("keys")
+    }
+
+    /// Runs a command that ends, by this home's configuration.
+    pub fn run(&self, args: &[&str]) -> Outcome {
+        let output = self.command(args).output().expect("keywheel runs");
+        Outcome::from(output)
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = keywheel(args);
+        command.arg("--config").arg(self.config());
+        command
+    }
+
+    pub fn serve(&self) -> Service {
+        Service::start(self.command(&["serve"]))
+    }
+
+    /// The keys as `keys list --json` shows them.
+    pub fn list(&self) -> Vec<serde_json::Value> {
+        let outcome = self.run(&["keys", "list", "--json"]);
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        let listed: serde_json::Value = serde_json::from_str(&outcome.stdout).expect("JSON");
+        listed["keys"].as_array().expect("keys").clone()
+    }
+
+    /// The kids of the keys of `alg` in `stage`.
+    pub fn kids(&self, alg: &str, stage: &str) -> Vec<String> {
+        let keys = self.list().into_iter();
+        keys.filter(|key| key["alg"] == alg && key["stage"] == stage)
+            .map(|key| key["kid"].as_str().expect("a kid").to_owned())
+            .collect()
+    }
+}
+
+/// The program, with nothing of this process' environment that could configure it.
+pub fn keywheel(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keywheel"));
+    command.args(args).env_clear().stdin(Stdio::null());
+    command
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Outcome {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl From<Output> for Outcome {
+    fn from(output: Output) -> Self {
+        Outcome {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).expect("UTF-8"),
+            stderr: String::from_utf8(output.stderr).expect("UTF-8"),
+        }
+    }
+}
+
+/// A running `keywheel serve`; ends with its owner.
+pub struct Service {
+    child: Child,
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+    /// What it said on stderr until it was up.
+    pub started: String,
+}
+
+// === impl Service ===
+
+impl Service {
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("keywheel starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+        let mut started = String::new();
+        let announced = loop {
+            let mut line = String::new();
+            let read = stderr.read_line(&mut line).expect("stderr");
+            started.push_str(&line);
+            assert!(read > 0, "ended before it was up: {started}");
+            if line.starts_with("keywheel serves ") {
+                break line;
+            }
+        };
+        // Drained, so that the service never waits for a reader.
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        let mut addresses = announced
+            .split("http://")
+            .skip(1)
+            .filter_map(|rest| rest.split([',', '\n']).next()?.parse().ok());
+        // The first is the issuer's, which is no address.
+        let mut next = || addresses.next().expect("an address");
+        Service {
+            public: next(),
+            admin: next(),
+            child,
+            started,
+        }
+    }
+
+    /// Asks it to end, as a supervisor would.
+    pub fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.expect("kill").success());
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Gone already, in tests that end it themselves.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    head: String,
+    pub body: String,
+}
+
+// === impl Answer ===
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (found, value) = line.split_once(": ")?;
+            found.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).expect("JSON")
+    }
+}
+
+pub fn get(address: SocketAddr, path: &str) -> Answer {
+    request(address, "GET", path, &[])
+}
+
+pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+    let status = head.split(' ').nth(1).expect("a status");
+    Answer {
+        status: status.parse().expect("a number"),
+        head: head.to_owned(),
+        body: body.to_owned(),
+    }
+}
+
+/// Runs `attempt` until it gives something; fails after so many tries that only a defect can be the reason.
+pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..50_000 {
+        if let Some(found) = attempt() {
+            return found;
+        }
+    }
+    panic!("never came true: {what}");
+}
