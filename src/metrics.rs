@@ -25,6 +25,7 @@ const FETCH_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 pub struct Metrics {
     registry: Registry,
     verifications: IntCounterVec,
+    token_cache: IntCounterVec,
     jwks_fetches: IntCounterVec,
     jwks_fetch_seconds: HistogramVec,
     jwks_keys: IntGaugeVec,
@@ -57,6 +58,11 @@ impl Metrics {
                 "Tokens verified, by issuer and outcome: `accepted` or the reason for refusal.",
                 &["issuer", "outcome"],
             )?,
+            token_cache: counters(
+                "token_cache_total",
+                "Accepted tokens looked up in the token cache, by result; many misses mean more tokens in use than places.",
+                &["result"],
+            )?,
             jwks_fetches: counters(
                 "jwks_fetches_total",
                 "Fetches of an issuer's key set, by result: `modified`, `not_modified`, or the kind of failure.",
@@ -84,8 +90,9 @@ impl Metrics {
             #[cfg(feature = "server")]
             issuer: issuer::IssuerMetrics::register(registry)?,
         };
-        let collectors: [Box<dyn Collector>; 6] = [
+        let collectors: [Box<dyn Collector>; 7] = [
             Box::new(metrics.verifications.clone()),
+            Box::new(metrics.token_cache.clone()),
             Box::new(metrics.jwks_fetches.clone()),
             Box::new(metrics.jwks_fetch_seconds.clone()),
             Box::new(metrics.jwks_keys.clone()),
@@ -121,6 +128,13 @@ impl Metrics {
         }
     }
 
+    pub(crate) fn token_cache(&self) -> CacheResults {
+        CacheResults {
+            hit: self.token_cache.with_label_values(&["hit"]),
+            miss: self.token_cache.with_label_values(&["miss"]),
+        }
+    }
+
     pub(crate) fn source(&self, issuer: &str) -> SourceMetrics {
         SourceMetrics {
             issuer: issuer.into(),
@@ -149,6 +163,25 @@ impl Outcomes {
 
     pub(crate) fn rejected(&self, reason: Reason) {
         self.rejected[reason as usize].inc();
+    }
+}
+
+/// What came of looking accepted tokens up.
+#[derive(Debug)]
+pub(crate) struct CacheResults {
+    hit: IntCounter,
+    miss: IntCounter,
+}
+
+// === impl CacheResults ===
+
+impl CacheResults {
+    pub(crate) fn hit(&self) {
+        self.hit.inc();
+    }
+
+    pub(crate) fn missed(&self) {
+        self.miss.inc();
     }
 }
 

@@ -276,6 +276,11 @@ impl OwnedClaims {
         &self.payload
     }
 
+    /// `exp` and `nbf`.
+    pub(crate) fn validity(&self) -> (Option<NumericDate>, Option<NumericDate>) {
+        (self.exp, self.nbf)
+    }
+
     pub(crate) fn sub(&self) -> Option<&str> {
         self.sub.as_ref().map(|span| span.text(&self.payload))
     }

@@ -8,6 +8,7 @@ use reqwest::Url;
 use super::fetch::{Fetcher, UrlRule};
 use super::keyset::{self, KeySet};
 use super::refresh::{Location, RefreshPolicy, RemoteKeys};
+use super::token_cache::{DEFAULT_SLOTS, TokenCache};
 use super::{Inner, Trusted, Verifier};
 use crate::audit::{AuditLog, DEFAULT_RATE};
 use crate::clock::{Clock, SystemClock};
@@ -137,6 +138,7 @@ pub struct VerifierBuilder {
     required: Option<Vec<Box<str>>>,
     typ: TypRule,
     max_token_bytes: Option<usize>,
+    token_cache: Option<usize>,
     refresh: RefreshPolicy,
     allow_http: bool,
     audit_rate: Option<u32>,
@@ -207,6 +209,13 @@ impl VerifierBuilder {
     /// Longest token, in bytes. 16 KiB by default.
     pub fn max_token_bytes(mut self, limit: usize) -> Self {
         self.max_token_bytes = Some(limit);
+        self
+    }
+
+    /// How many accepted tokens are remembered, so that their signatures need not be checked again; 0 for none. 32,768 by
+    /// default, rounded up to a power of two. Key, time and revocation are checked on every hit.
+    pub fn token_cache(mut self, tokens: usize) -> Self {
+        self.token_cache = Some(tokens);
         self
     }
 
@@ -318,6 +327,8 @@ impl VerifierBuilder {
                 max_token_bytes: self.max_token_bytes.unwrap_or(MAX_TOKEN_BYTES),
                 audit: AuditLog::new(clock.clone(), self.audit_rate.unwrap_or(DEFAULT_RATE)),
                 no_issuer: metrics.outcomes(NO_ISSUER),
+                cache: TokenCache::new(self.token_cache.unwrap_or(DEFAULT_SLOTS)),
+                cache_results: metrics.token_cache(),
                 clock,
                 metrics,
             }),

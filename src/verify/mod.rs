@@ -1,7 +1,7 @@
 //! `Verifier`: the steps of one verification, in order, readable top to bottom.
 //!
 //! ```text
-//! bytes → Compact → issuer by iss → VerifyingKey by kid → signature → claims → Verified<C>
+//! bytes → (token cache hit?) → Compact → issuer by iss → VerifyingKey by kid → signature → claims → Verified<C>
 //! ```
 //!
 //! The hot path takes no lock: it loads a snapshot, reads, and adds to counters. Nothing here knows that an issuer exists.
@@ -13,6 +13,7 @@ mod keyset;
 mod layer;
 pub(crate) mod refresh;
 mod reject;
+mod token_cache;
 mod verified;
 
 use std::net::IpAddr;
@@ -32,8 +33,9 @@ use crate::audit::{AuditLog, Event, Fields};
 use crate::clock::Clock;
 use crate::jose::claims::OwnedClaims;
 use crate::jose::{Algorithm, Compact, CompactError, Policy, RegisteredClaims};
-use crate::metrics::{Metrics, Outcomes};
+use crate::metrics::{CacheResults, Metrics, Outcomes};
 use refresh::RemoteKeys;
+use token_cache::TokenCache;
 
 /// Retry-After while there are no keys and nothing says when there will be.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -50,6 +52,8 @@ struct Inner {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
     no_issuer: Outcomes,
+    cache: TokenCache,
+    cache_results: CacheResults,
     audit: AuditLog,
 }
 
@@ -252,6 +256,9 @@ impl Verifier {
 
     /// One look at the token, with the snapshot of the moment. Waits for nothing, records nothing.
     fn attempt(&self, token: &str) -> Result<(Token, &Trusted), Refusal<'_>> {
+        if let Some(verdict) = self.recall(token) {
+            return verdict;
+        }
         let inner = &*self.inner;
         let mut decoded = Vec::new();
         let jws = Compact::parse(token, inner.max_token_bytes, &mut decoded)?;
@@ -264,11 +271,17 @@ impl Verifier {
         }
         // Not believed yet: `iss` only chooses which configured issuer's keys decide.
         let claims = RegisteredClaims::parse(jws.payload, policy).map_err(Reject::from)?;
-        let trusted = claims
+        let index = claims
             .iss
             .as_deref()
-            .and_then(|iss| inner.trusted.iter().find(|trusted| *trusted.name == *iss))
+            .and_then(|iss| {
+                inner
+                    .trusted
+                    .iter()
+                    .position(|trusted| *trusted.name == *iss)
+            })
             .ok_or(Refusal::early(Reject::UnknownIssuer))?;
+        let trusted = &inner.trusted[index];
         let refuse = |reject| Refusal {
             missed_kid: match (&reject, &jws.header.kid) {
                 (Reject::UnknownKey, Some(kid)) => Some(kid.as_ref().into()),
@@ -302,8 +315,36 @@ impl Verifier {
         decoded.drain(..payload.start);
         // Cannot fail: the claims were read from it as UTF-8.
         let payload = String::from_utf8(decoded).unwrap_or_default();
-        let token = Token::new(located.into_owned(payload), trusted.name.clone(), key);
-        Ok((token, trusted))
+        let accepted = Token::new(located.into_owned(payload), trusted.name.clone(), key);
+        if inner.cache.is_on() {
+            inner.cache_results.missed();
+            inner.cache.insert(token, &accepted, index);
+        }
+        Ok((accepted, trusted))
+    }
+
+    /// The verdict on a token that was accepted before, if what could have changed since has been looked at again: the very
+    /// key is still published, and the time is right. `None` sends it through every check.
+    fn recall(&self, token: &str) -> Option<Result<(Token, &Trusted), Refusal<'_>>> {
+        let inner = &*self.inner;
+        let hit = inner.cache.get(token)?;
+        let entry = hit.entry()?;
+        let trusted = &inner.trusted[entry.trusted];
+        let snapshot = trusted.keys.load();
+        if !snapshot.as_deref()?.contains(entry.token.key()) {
+            return None;
+        }
+        inner.cache_results.hit();
+        let (exp, nbf) = entry.token.validity();
+        let verdict = trusted.policy.check_time(exp, nbf, inner.clock.now());
+        Some(match verdict {
+            Ok(()) => Ok((entry.token.clone(), trusted)),
+            Err(error) => Err(Refusal {
+                reject: error.into(),
+                trusted: Some(trusted),
+                missed_kid: None,
+            }),
+        })
     }
 
     /// Counts the outcome, writes a refusal to the audit trail, and decodes what the caller asked for.

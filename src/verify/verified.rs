@@ -108,6 +108,15 @@ impl Token {
             .transpose()
     }
 
+    pub(super) fn key(&self) -> &Arc<VerifyingKey> {
+        &self.inner.key
+    }
+
+    /// `exp` and `nbf`.
+    pub(super) fn validity(&self) -> (Option<NumericDate>, Option<NumericDate>) {
+        self.inner.claims.validity()
+    }
+
     pub(super) fn decode<C: ClaimSet>(self) -> Result<Verified<C>, Reject> {
         let claims = C::from_payload(self.payload())?;
         Ok(Verified {

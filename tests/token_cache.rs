@@ -1,0 +1,164 @@
+//! The token cache: a verdict from it is the verdict there would be without it, at every moment.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keywheel::jose::SigningKey;
+use keywheel::verify::VerifierBuilder;
+use keywheel::{Claims, JwkSet, ManualClock, Verifier};
+use proptest::prelude::*;
+use serde_json::json;
+use support::eventually;
+use support::jwks_server::{JwksServer, Reply};
+use support::tokens::{self, AUDIENCE, ISSUER, NOW, jwks, key, token};
+
+fn builder(clock: &ManualClock, keys: &[&Arc<SigningKey>]) -> VerifierBuilder {
+    Verifier::builder()
+        .issuer(ISSUER)
+        .audience(AUDIENCE)
+        .static_keys(JwkSet::parse(jwks(keys).as_bytes()).unwrap())
+        .clock(clock.clone())
+}
+
+fn reason(verifier: &Verifier, token: &str) -> Result<String, &'static str> {
+    let verdict = verifier.try_verify::<Claims>(token);
+    verdict
+        .map(|token| token.payload().to_owned())
+        .map_err(|reject| reject.code())
+}
+
+fn looked_up(verifier: &Verifier, result: &str) -> u64 {
+    let series = format!("keywheel_token_cache_total{{result=\"{result}\"}} ");
+    let rendered = verifier.metrics().render();
+    let line = rendered.lines().find_map(|line| line.strip_prefix(&series));
+    line.map_or(0, |value| value.parse().unwrap())
+}
+
+#[test]
+fn the_second_look_is_a_hit_and_says_the_same() {
+    let (clock, key) = (ManualClock::new(NOW), key("a"));
+    let verifier = builder(&clock, &[&key]).build().unwrap();
+    let token = token(&key);
+    let first = reason(&verifier, &token);
+    assert_eq!(
+        (looked_up(&verifier, "hit"), looked_up(&verifier, "miss")),
+        (0, 1)
+    );
+    assert_eq!(reason(&verifier, &token), first);
+    assert_eq!(
+        (looked_up(&verifier, "hit"), looked_up(&verifier, "miss")),
+        (1, 1)
+    );
+    let off = builder(&clock, &[&key]).token_cache(0).build().unwrap();
+    assert_eq!(
+        (reason(&off, &token), reason(&off, &token)),
+        (first.clone(), first)
+    );
+    assert_eq!((looked_up(&off, "hit"), looked_up(&off, "miss")), (0, 0));
+}
+
+#[test]
+fn a_hit_is_for_the_whole_text_and_no_other() {
+    let (clock, key) = (ManualClock::new(NOW), key("a"));
+    // One bucket: every token meets every other.
+    let verifier = builder(&clock, &[&key]).token_cache(1).build().unwrap();
+    let good = token(&key);
+    assert!(reason(&verifier, &good).is_ok());
+    // Same end, other beginning: what the hash sees is equal, the text is not.
+    let mut claims = tokens::claims();
+    claims["sub"] = json!("admin");
+    let other = tokens::sign(&key, &tokens::header(&key), &claims);
+    let (head, _) = other.rsplit_once('.').unwrap();
+    let (_, signature) = good.rsplit_once('.').unwrap();
+    assert_eq!(
+        reason(&verifier, &format!("{head}.{signature}")),
+        Err("bad_signature")
+    );
+    for position in 0..good.len() {
+        let mut bytes = good.clone().into_bytes();
+        bytes[position] ^= 1;
+        let changed = String::from_utf8(bytes).unwrap();
+        assert!(reason(&verifier, &changed).is_err(), "byte {position}");
+    }
+}
+
+#[test]
+fn refused_tokens_evict_nothing() {
+    let (clock, key) = (ManualClock::new(NOW), key("a"));
+    let verifier = builder(&clock, &[&key]).token_cache(2).build().unwrap();
+    let good = token(&key);
+    assert!(reason(&verifier, &good).is_ok());
+    for n in 0..200 {
+        let mut claims = tokens::claims();
+        claims["sub"] = json!(n);
+        assert_eq!(
+            reason(&verifier, &tokens::forged(&good)),
+            Err("bad_signature")
+        );
+        let bad = tokens::sign(&key, &tokens::header(&key), &claims);
+        assert_eq!(reason(&verifier, &bad), Err("bad_claim"));
+    }
+    assert!(reason(&verifier, &good).is_ok());
+    assert_eq!(looked_up(&verifier, "hit"), 1);
+}
+
+#[tokio::test]
+async fn a_removed_key_ends_its_cached_tokens_and_a_kept_one_does_not() {
+    let (clock, a, b) = (ManualClock::new(NOW), key("a"), key("b"));
+    let server = JwksServer::start(Reply::ok(jwks(&[&a, &b]))).await;
+    let verifier = Verifier::builder()
+        .issuer(ISSUER)
+        .audience(AUDIENCE)
+        .jwks_url(server.url("/jwks.json"))
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    eventually("the first set", || verifier.is_ready()).await;
+    let (token_a, token_b) = (token(&a), token(&b));
+    for token in [&token_a, &token_b] {
+        assert!(reason(&verifier, token).is_ok());
+        assert!(reason(&verifier, token).is_ok());
+    }
+    assert_eq!(looked_up(&verifier, "hit"), 2);
+    server.reply(Reply::ok(jwks(&[&b])));
+    clock.advance(Duration::from_secs(600));
+    eventually("the second set", || verifier.status()[0].kids == ["b"]).await;
+    assert_eq!(reason(&verifier, &token_a), Err("unknown_key"));
+    assert!(reason(&verifier, &token_b).is_ok());
+    assert_eq!(looked_up(&verifier, "hit"), 3);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the lives of the tokens and however the time goes, with the cache and without it the verdicts are equal.
+    #[test]
+    fn cached_verdict_is_uncached_verdict_at_every_time(
+        lives in prop::collection::vec((-20i64..40, -20i64..40), 1..6),
+        looks in prop::collection::vec((0usize..6, 0u64..6), 1..60),
+        leeway in 0u64..10,
+    ) {
+        let (clock, key) = (ManualClock::new(NOW), key("a"));
+        let leeway = Duration::from_secs(leeway);
+        let cached = builder(&clock, &[&key]).token_cache(4).leeway(leeway).build().unwrap();
+        let uncached = builder(&clock, &[&key]).token_cache(0).leeway(leeway).build().unwrap();
+        let tokens: Vec<String> = lives
+            .iter()
+            .enumerate()
+            .map(|(n, (exp, nbf))| {
+                let mut claims = tokens::claims();
+                claims["jti"] = json!(n.to_string());
+                claims["exp"] = json!(NOW.seconds() + exp);
+                claims["nbf"] = json!(NOW.seconds() + nbf);
+                tokens::sign(&key, &tokens::header(&key), &claims)
+            })
+            .collect();
+        for (token, pause) in looks {
+            let token = &tokens[token % tokens.len()];
+            clock.advance(Duration::from_secs(pause));
+            prop_assert_eq!(reason(&cached, token), reason(&uncached, token));
+        }
+    }
+}
