@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import rotation
 from keywheel import Keywheel, StartFailed
 
 HERE = Path(__file__).parent
@@ -17,6 +18,10 @@ CHECKS = [
     [*NODE, HERE / "node/verify_ours.mjs"],
     [*NODE, HERE / "node/sign_for_us.mjs"],
 ]
+FOLLOWERS = {
+    "python": [*PYTHON, HERE / "python/follow.py"],
+    "node": [*NODE, HERE / "node/follow.mjs"],
+}
 CHECK_DEADLINE = 60
 
 
@@ -38,6 +43,8 @@ def run_checks(tally, keywheel, jwks_url):
     environment = keywheel.environment(jwks_url)
     for check in CHECKS:
         run_check(tally, check, environment)
+    for line in rotation.check(keywheel, FOLLOWERS, environment):
+        tally.add(line)
 
 
 def run_check(tally, command, environment):
