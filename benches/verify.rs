@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench verify`. "uncached" rotates over 10,000 different tokens with the token cache off, "cached" over
 //! 10,000 with it on; each names its hit rate. Read the ratios of one run, not its times: machines differ.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::expect_used)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

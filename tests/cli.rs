@@ -1,5 +1,12 @@
 //! The command line: exit codes, what goes to stdout and what to stderr, and the demo.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod support;
 
 use std::io::Write as _;

@@ -1,5 +1,12 @@
 //! The tower layer and the axum extractors: who gets in, and what RFC 6750 has the rest told.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod support;
 
 use std::sync::Arc;

@@ -1,6 +1,13 @@
 //! Keys that are fetched: every way in which an issuer can be slow, wrong or gone, over real HTTP, with time at the test's
 //! command.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod support;
 
 use std::time::Duration;
@@ -658,5 +665,17 @@ async fn settings_that_cannot_be_are_refused_at_once() {
     ] {
         let shown = build(builder).unwrap_or_default();
         assert!(shown.starts_with(error), "{error}: {shown}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_that_ends_between_two_looks_is_not_missed() {
+    let (clock, key) = (ManualClock::new(NOW), key("a"));
+    let server = JwksServer::start(Reply::ok(jwks(&[&key]))).await;
+    let token = token(&key);
+    // The very first look races with the very first fetch; which of them wins is chance, hence so many.
+    for round in 0..300 {
+        let verifier = verifier(&server, &clock);
+        assert_eq!(reason(&verifier, &token).await, Ok(()), "round {round}");
     }
 }

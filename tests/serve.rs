@@ -1,5 +1,12 @@
 //! `keywheel serve` from outside: what it publishes, how it follows the keys, and what it says when something is wrong.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod support;
 
 use std::fs;

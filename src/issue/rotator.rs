@@ -46,14 +46,12 @@ impl Done {
     }
 }
 
-/// Carries `transitions` out on `ring` and saves it; `publishing` notes that a server is about to publish what is new.
-/// When this returns an error, the saved ring is the old one.
+/// Carries `transitions` out on `ring` and saves it. When this returns an error, the saved ring is the old one.
 pub(super) fn carry_out(
     writer: &dyn KeyWriter,
     ring: &mut KeyRing,
     transitions: &[Transition],
     now: NumericDate,
-    publishing: bool,
 ) -> Result<Vec<Done>, StoreError> {
     let mut done = Vec::new();
     for transition in transitions {
@@ -91,11 +89,6 @@ pub(super) fn carry_out(
                 }
                 ring.keys.retain(|key| key.kid != *kid);
             }
-        }
-    }
-    if publishing {
-        for key in &mut ring.keys {
-            key.first_published.get_or_insert(now);
         }
     }
     writer.save_ring(ring)?;
@@ -151,7 +144,7 @@ pub fn apply_rotation(
     let done = if dry_run {
         Vec::new()
     } else {
-        carry_out(&*writer, &mut stored.ring, &transitions, now, false)?
+        carry_out(&*writer, &mut stored.ring, &transitions, now)?
     };
     Ok((transitions, done))
 }
@@ -207,28 +200,53 @@ impl Issuer {
         {
             self.publish(store.load()?)?;
         }
-        let now = self.clock().now();
-        let needs_nothing = {
-            let published = self.published();
-            let all_published = published
-                .ring
-                .keys
-                .iter()
-                .all(|key| key.first_published.is_some());
-            all_published && rotation::step(&published.ring, self.policy(), now).is_empty()
-        };
-        if needs_nothing {
+        let done = self.carry_out_what_is_due()?;
+        self.note_first_publication()?;
+        Ok(done)
+    }
+
+    fn carry_out_what_is_due(&self) -> Result<Vec<Done>, IssuerError> {
+        let is_due =
+            |ring: &KeyRing| !rotation::step(ring, self.policy(), self.clock().now()).is_empty();
+        if !is_due(&self.published().ring) {
             return Ok(Vec::new());
         }
-        let writer = store.lock()?;
+        let writer = self.store().lock()?;
         let mut stored = writer.load()?;
+        // Waiting for the lock takes time, and whoever held it may have done what was due.
+        let now = self.clock().now();
         let transitions = rotation::step(&stored.ring, self.policy(), now);
-        let done = carry_out(&*writer, &mut stored.ring, &transitions, now, true)?;
+        if transitions.is_empty() {
+            self.publish(stored)?;
+            return Ok(Vec::new());
+        }
+        let done = carry_out(&*writer, &mut stored.ring, &transitions, now)?;
         self.publish(writer.load()?)?;
         for done in &done {
             self.metrics()
                 .transition(done.alg, done.event.name(), done.cause.name());
         }
         Ok(done)
+    }
+
+    /// Saves since when the keys that are published now have been: not before they were, and none that are not.
+    fn note_first_publication(&self) -> Result<(), IssuerError> {
+        let published = self.published();
+        let is_new = |key: &KeyRecord| key.first_published.is_none();
+        if !published.ring.keys.iter().any(is_new) {
+            return Ok(());
+        }
+        // Read after they were put in force: too late is safe, too early is not.
+        let now = self.clock().now();
+        let writer = self.store().lock()?;
+        let mut stored = writer.load()?;
+        for key in &mut stored.ring.keys {
+            if is_new(key) && published.ring.get(&key.kid).is_some() {
+                key.first_published = Some(now);
+            }
+        }
+        writer.save_ring(&stored.ring)?;
+        self.publish(writer.load()?)?;
+        Ok(())
     }
 }

@@ -23,6 +23,8 @@ const KEY_EXTENSION: &str = "pem";
 const TEMPORARY_PREFIX: &str = ".new-";
 /// A writer needs milliseconds, RSA key generation included a second; this many tries at [`LOCK_PAUSE`].
 const LOCK_TRIES: u32 = 100;
+/// A ring that changes more often than this while it is read changes for ever.
+const LOAD_TRIES: u32 = 10;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// A key file of more is none.
 const MAX_KEY_FILE_BYTES: usize = 64 * 1024;
@@ -157,25 +159,16 @@ impl FileKeyStore {
 }
 
 impl KeyStore for FileKeyStore {
+    /// Without the lock: a writer may remove a retired key's file between the ring's reading and the key's. Then the ring
+    /// has changed too, and is read again.
     fn load(&self) -> Result<StoredKeys, StoreError> {
-        let (mut ring, revision) = self.load_ring()?;
-        let mut stored = StoredKeys {
-            revision,
-            ..StoredKeys::default()
-        };
-        for record in &mut ring.keys {
-            if record.stage == Stage::Retired {
-                continue;
+        let mut stored = self.load_once()?;
+        for _ in 0..LOAD_TRIES {
+            if self.revision()? == stored.revision {
+                break;
             }
-            match self.load_signer(record) {
-                Ok(key) => stored.signers.push(Arc::new(key)),
-                Err(problem) => {
-                    record.usable = false;
-                    stored.problems.push(problem);
-                }
-            }
+            stored = self.load_once()?;
         }
-        stored.ring = ring;
         Ok(stored)
     }
 
@@ -210,6 +203,30 @@ impl KeyStore for FileKeyStore {
             }
         }
         Err(StoreError::Locked { path })
+    }
+}
+
+impl FileKeyStore {
+    fn load_once(&self) -> Result<StoredKeys, StoreError> {
+        let (mut ring, revision) = self.load_ring()?;
+        let mut stored = StoredKeys {
+            revision,
+            ..StoredKeys::default()
+        };
+        for record in &mut ring.keys {
+            if record.stage == Stage::Retired {
+                continue;
+            }
+            match self.load_signer(record) {
+                Ok(key) => stored.signers.push(Arc::new(key)),
+                Err(problem) => {
+                    record.usable = false;
+                    stored.problems.push(problem);
+                }
+            }
+        }
+        stored.ring = ring;
+        Ok(stored)
     }
 }
 

@@ -72,8 +72,14 @@ struct Trusted {
 struct Refusal<'v> {
     reject: Reject,
     trusted: Option<&'v Trusted>,
-    /// The kid that no key was found for.
-    missed_kid: Option<Box<str>>,
+    missed: Option<Missed>,
+}
+
+/// What was looked for and not found, and where.
+struct Missed {
+    kid: Option<Box<str>>,
+    /// The snapshot that lacked it; `None` if there was none.
+    seen: Option<Arc<KeySet>>,
 }
 
 /// Where a token came from, for the audit trail.
@@ -157,11 +163,7 @@ impl Verifier {
         allow: impl FnOnce(&Token) -> Result<(), Reject>,
     ) -> Result<Token, Reject> {
         let outcome = self.look(token).await.and_then(|(accepted, trusted)| {
-            allow(&accepted).map_err(|reject| Refusal {
-                reject,
-                trusted: Some(trusted),
-                missed_kid: None,
-            })?;
+            allow(&accepted).map_err(|reject| Refusal::of(trusted, reject))?;
             Ok((accepted, trusted))
         });
         let verified: Verified<Claims> = self.conclude(token, outcome, context)?;
@@ -183,15 +185,19 @@ impl Verifier {
         let Err(refusal) = &first else {
             return first;
         };
-        let Some(remote) = refusal.curable_by_fetch() else {
+        let Some((trusted, remote, missed)) = refusal.curable_by_fetch() else {
             return first;
         };
-        if !remote.refresh_for(refusal.missed_kid.as_deref()).await {
+        let fetched = remote.refresh_for(missed.kid.as_deref()).await;
+        // A fetch that ended between the first look and the question is no longer under way, and the cool-down forbids
+        // another; what it brought counts all the same.
+        if !fetched && !trusted.has_changed_since(missed) {
             return first;
         }
         let second = self.attempt(token);
-        if let Err(refusal) = &second
-            && let Some(kid) = &refusal.missed_kid
+        if fetched
+            && let Err(refusal) = &second
+            && let Some(Missed { kid: Some(kid), .. }) = &refusal.missed
         {
             remote.note_unknown(kid);
         }
@@ -205,9 +211,9 @@ impl Verifier {
     pub fn try_verify<C: ClaimSet>(&self, token: &str) -> Result<Verified<C>, Reject> {
         let outcome = self.attempt(token);
         if let Err(refusal) = &outcome
-            && let Some(remote) = refusal.curable_by_fetch()
+            && let Some((_, remote, missed)) = refusal.curable_by_fetch()
         {
-            remote.nudge(refusal.missed_kid.as_deref());
+            remote.nudge(missed.kid.as_deref());
         }
         self.conclude(token, outcome, RequestContext::default())
     }
@@ -282,24 +288,23 @@ impl Verifier {
             })
             .ok_or(Refusal::early(Reject::UnknownIssuer))?;
         let trusted = &inner.trusted[index];
-        let refuse = |reject| Refusal {
-            missed_kid: match (&reject, &jws.header.kid) {
-                (Reject::UnknownKey, Some(kid)) => Some(kid.as_ref().into()),
-                _ => None,
-            },
-            reject,
-            trusted: Some(trusted),
-        };
+        let refuse = |reject| Refusal::of(trusted, reject);
         if !trusted.algorithms.contains(&algorithm) {
             return Err(refuse(Reject::AlgNotAllowed));
         }
         let snapshot = trusted.keys.load();
-        let Some(keys) = snapshot.as_deref() else {
-            return Err(refuse(trusted.no_keys()));
+        let kid = jws.header.kid.as_deref();
+        let missed = || Missed {
+            kid: kid.map(Into::into),
+            seen: Option::clone(&snapshot),
         };
-        let key = keys
-            .select(jws.header.kid.as_deref(), algorithm)
-            .map_err(refuse)?;
+        let Some(keys) = snapshot.as_deref() else {
+            return Err(refuse(trusted.no_keys()).with(missed()));
+        };
+        let key = keys.select(kid, algorithm).map_err(|reject| match reject {
+            Reject::UnknownKey => refuse(reject).with(missed()),
+            reject => refuse(reject),
+        })?;
         if !key.verify(algorithm, jws.signing_input, jws.signature) {
             return Err(refuse(Reject::BadSignature));
         }
@@ -339,11 +344,7 @@ impl Verifier {
         let verdict = trusted.policy.check_time(exp, nbf, inner.clock.now());
         Some(match verdict {
             Ok(()) => Ok((entry.token.clone(), trusted)),
-            Err(error) => Err(Refusal {
-                reject: error.into(),
-                trusted: Some(trusted),
-                missed_kid: None,
-            }),
+            Err(error) => Err(Refusal::of(trusted, error.into())),
         })
     }
 
@@ -429,6 +430,15 @@ impl Trusted {
             .map_or(DEFAULT_RETRY_AFTER, RemoteKeys::retry_after);
         Reject::KeysUnavailable { retry_after }
     }
+
+    /// Whether another snapshot is in force than the one that lacked the key.
+    fn has_changed_since(&self, missed: &Missed) -> bool {
+        let current = self.keys.load();
+        match (&*current, &missed.seen) {
+            (Some(current), Some(seen)) => !Arc::ptr_eq(current, seen),
+            (current, seen) => current.is_some() != seen.is_some(),
+        }
+    }
 }
 
 // === impl Refusal ===
@@ -439,16 +449,29 @@ impl<'v> Refusal<'v> {
         Refusal {
             reject,
             trusted: None,
-            missed_kid: None,
+            missed: None,
         }
     }
 
-    /// The remote keys that a fetch might add the missing one to.
-    fn curable_by_fetch(&self) -> Option<&'v RemoteKeys> {
-        match self.reject {
-            Reject::UnknownKey | Reject::KeysUnavailable { .. } => self.trusted?.remote.as_ref(),
-            _ => None,
+    fn of(trusted: &'v Trusted, reject: Reject) -> Self {
+        Refusal {
+            reject,
+            trusted: Some(trusted),
+            missed: None,
         }
+    }
+
+    fn with(self, missed: Missed) -> Self {
+        Refusal {
+            missed: Some(missed),
+            ..self
+        }
+    }
+
+    /// The issuer and its remote keys, to which a fetch might add what was missed.
+    fn curable_by_fetch(&self) -> Option<(&'v Trusted, &'v RemoteKeys, &Missed)> {
+        let trusted = self.trusted?;
+        Some((trusted, trusted.remote.as_ref()?, self.missed.as_ref()?))
     }
 }
 

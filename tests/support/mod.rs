@@ -1,5 +1,5 @@
 //! What several test files need. Each file uses a part of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::expect_used, clippy::panic)]
 
 pub mod jwks_server;
 pub mod process;
