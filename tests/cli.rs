@@ -259,6 +259,7 @@ fn every_help_has_an_example() {
         &["keys", "rotate", "--help"],
         &["token", "--help"],
         &["verify", "--help"],
+        &["explain", "--help"],
     ] {
         let outcome = run(command);
         assert_eq!(outcome.code, 0);

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 the answer is no; 2 wrong usage or configuration; 3 could not do it.
 
 mod demo;
+mod explain;
 mod keys;
 mod output;
 mod serve;
@@ -40,6 +41,7 @@ enum Command {
     Keys(keys::KeysCommand),
     Token(token::TokenArgs),
     Verify(verify::VerifyArgs),
+    Explain(explain::ExplainArgs),
 }
 
 /// Which configuration a command works by.
@@ -117,6 +119,7 @@ pub fn main() -> ExitCode {
         Command::Keys(command) => keys::run(command),
         Command::Token(args) => token::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Explain(args) => explain::run(args),
     };
     let (code, message) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,

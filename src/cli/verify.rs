@@ -34,15 +34,28 @@ pub(super) struct VerifyArgs {
     /// The token, or - to read it from standard input
     #[arg(value_name = "TOKEN", required_unless_present = "cases")]
     token: Option<String>,
+    #[command(flatten)]
+    target: Target,
+    /// The audience the token must be meant for
+    #[arg(long, value_name = "AUD", required_unless_present = "cases")]
+    audience: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Verify every line of a file instead, - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["token", "issuer", "jwks", "audience", "algorithms", "typ", "now"])]
+    cases: Option<PathBuf>,
+}
+
+/// What a token is held against.
+#[derive(Args)]
+pub(super) struct Target {
     /// The expected issuer; its keys are found by discovery unless --jwks is given
     #[arg(long, value_name = "URL")]
     issuer: Option<String>,
     /// The key set: a file or a URL. Without --issuer, any issuer will do
     #[arg(long, value_name = "FILE|URL")]
     jwks: Option<String>,
-    /// The audience the token must be meant for
-    #[arg(long, value_name = "AUD", required_unless_present = "cases")]
-    audience: Option<String>,
     /// Accepted algorithms, separated by commas; all supported ones by default
     #[arg(long, value_name = "ALGS", value_delimiter = ',')]
     algorithms: Vec<Algorithm>,
@@ -55,12 +68,15 @@ pub(super) struct VerifyArgs {
     /// Tolerance for clocks, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     leeway: u64,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    /// Verify every line of a file instead, - for standard input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["token", "issuer", "jwks", "audience", "algorithms", "typ", "now"])]
-    cases: Option<PathBuf>,
+}
+
+// === impl Target ===
+
+impl Target {
+    /// Neither an issuer nor a key set was named.
+    pub(super) fn has_no_keys(&self) -> bool {
+        self.issuer.is_none() && self.jwks.is_none()
+    }
 }
 
 pub(super) fn run(args: VerifyArgs) -> Result<(), CliError> {
@@ -72,20 +88,15 @@ pub(super) fn run(args: VerifyArgs) -> Result<(), CliError> {
 }
 
 fn run_one(args: &VerifyArgs) -> Result<(), CliError> {
-    let token = match args.token.as_deref() {
-        Some("-") | None => {
-            let mut text = String::new();
-            let mut limited = io::stdin().lock().take(64 * MAX_TOKEN_BYTES as u64);
-            limited
-                .read_to_string(&mut text)
-                .map_err(|error| CliError::Usage(format!("standard input: {error}")))?;
-            text.trim_end_matches(['\r', '\n']).to_owned()
-        }
-        Some(token) => token.to_owned(),
-    };
+    let token = read_token(args.token.as_deref().unwrap_or("-"))?;
+    if args.target.has_no_keys() {
+        return Err(CliError::Usage(
+            "name the issuer with --issuer URL, or the key set with --jwks FILE|URL".into(),
+        ));
+    }
     let runtime = runtime()?;
     runtime.block_on(async {
-        let verifier = build(args, &token)?;
+        let verifier = build(&args.target, args.audience.as_deref(), &token)?;
         let outcome = verifier.verify::<Claims>(&token).await;
         if let Err(Reject::KeysUnavailable { .. }) = &outcome {
             let status = verifier.status();
@@ -120,54 +131,68 @@ fn report(args: &VerifyArgs, outcome: Result<Verified<Claims>, Reject>) -> Resul
     }
 }
 
-fn build(args: &VerifyArgs, token: &str) -> Result<Verifier, CliError> {
-    let issuer = match (&args.issuer, &args.jwks) {
-        (Some(issuer), _) => issuer.clone(),
-        // The keys were named by hand, so the issuer they belong to is whoever the token says.
-        (None, Some(_)) => claimed_issuer(token),
-        (None, None) => {
-            return Err(CliError::Usage(
-                "name the issuer with --issuer URL, or the key set with --jwks FILE|URL".into(),
-            ));
-        }
-    };
-    let algorithms = match args.algorithms.is_empty() {
+/// The argument, or standard input for `-`.
+pub(super) fn read_token(argument: &str) -> Result<String, CliError> {
+    if argument != "-" {
+        return Ok(argument.to_owned());
+    }
+    let mut text = String::new();
+    let mut limited = io::stdin().lock().take(64 * MAX_TOKEN_BYTES as u64);
+    limited
+        .read_to_string(&mut text)
+        .map_err(|error| CliError::Usage(format!("standard input: {error}")))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// A verifier for this target. What was not named is what the token says itself, so that the other checks can be made.
+pub(super) fn build(
+    target: &Target,
+    audience: Option<&str>,
+    token: &str,
+) -> Result<Verifier, CliError> {
+    let (claimed_issuer, claimed_audience) = claimed(token);
+    let issuer = target.issuer.clone().unwrap_or(claimed_issuer);
+    let audience = audience.map_or(claimed_audience, Into::into);
+    let algorithms = match target.algorithms.is_empty() {
         true => ALGORITHMS,
-        false => &args.algorithms,
+        false => &target.algorithms,
     };
     let mut trusted = TrustedIssuer::new(issuer)
-        .audience(args.audience.as_deref().unwrap_or_default())
+        .audience(audience)
         .algorithms(algorithms.iter().copied());
-    match args.jwks.as_deref() {
+    trusted = match target.jwks.as_deref() {
         Some(url) if url.starts_with("http://") || url.starts_with("https://") => {
-            trusted = trusted.jwks_url(url);
+            trusted.jwks_url(url)
         }
-        Some(path) => {
-            let document = std::fs::read(path)
-                .map_err(|error| CliError::Usage(format!("--jwks {path}: {error}")))?;
-            let set = JwkSet::parse(&document)
-                .map_err(|error| CliError::Usage(format!("--jwks {path}: {error}")))?;
-            for key in &set.skipped {
-                eprintln!(
-                    "keywheel: {path}: key {} is of no use: {}",
-                    key.index, key.error
-                );
-            }
-            trusted = trusted.static_keys(set);
-        }
-        None => {}
-    }
+        Some(path) => trusted.static_keys(read_set(path)?),
+        None if target.issuer.is_none() => trusted.static_keys(JwkSet::default()),
+        None => trusted,
+    };
     let mut builder = Verifier::builder()
         .trust(trusted)
-        .leeway(Duration::from_secs(args.leeway));
-    if let Some(typ) = &args.typ {
+        .leeway(Duration::from_secs(target.leeway));
+    if let Some(typ) = &target.typ {
         builder = builder.typ(typ.as_str());
     }
-    builder = match args.now {
+    builder = match target.now {
         Some(now) => builder.clock(AsOf(NumericDate::from_seconds(now))),
         None => builder.clock(SystemClock),
     };
     finish(builder)
+}
+
+fn read_set(path: &str) -> Result<JwkSet, CliError> {
+    let document =
+        std::fs::read(path).map_err(|error| CliError::Usage(format!("--jwks {path}: {error}")))?;
+    let set = JwkSet::parse(&document)
+        .map_err(|error| CliError::Usage(format!("--jwks {path}: {error}")))?;
+    for key in &set.skipped {
+        eprintln!(
+            "keywheel: {path}: key {} is of no use: {}",
+            key.index, key.error
+        );
+    }
+    Ok(set)
 }
 
 fn finish(builder: VerifierBuilder) -> Result<Verifier, CliError> {
@@ -177,18 +202,22 @@ fn finish(builder: VerifierBuilder) -> Result<Verifier, CliError> {
     })
 }
 
-/// The `iss` that the token claims; a placeholder that no token can match where it claims none.
-fn claimed_issuer(token: &str) -> String {
+/// The `iss` and the first `aud` that the token claims; placeholders that no token can match where it claims none.
+fn claimed(token: &str) -> (String, String) {
+    const NONE: &str = "(none)";
     let mut decoded = Vec::new();
     let policy = Policy::new([""; 0]);
-    Compact::parse(token, MAX_TOKEN_BYTES, &mut decoded)
-        .ok()
-        .and_then(|jws| {
-            let claims = RegisteredClaims::parse(jws.payload, &policy).ok()?;
-            claims.iss.map(|iss| iss.into_owned())
-        })
-        .filter(|iss| !iss.is_empty())
-        .unwrap_or_else(|| "(none)".into())
+    let jws = Compact::parse(token, MAX_TOKEN_BYTES, &mut decoded).ok();
+    let claims = jws.and_then(|jws| RegisteredClaims::parse(jws.payload, &policy).ok());
+    let or_none = |text: Option<String>| {
+        text.filter(|text| !text.is_empty())
+            .unwrap_or_else(|| NONE.into())
+    };
+    let issuer = claims
+        .as_ref()
+        .and_then(|claims| claims.iss.as_deref().map(Into::into));
+    let audience = claims.and_then(|claims| claims.audiences().into_iter().next());
+    (or_none(issuer), or_none(audience))
 }
 
 /// The claims are held against a given moment; fetching goes on in real time.

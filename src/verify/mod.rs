@@ -7,6 +7,7 @@
 //! The hot path takes no lock: it loads a snapshot, reads, and adds to counters. Nothing here knows that an issuer exists.
 
 mod builder;
+mod explain;
 pub(crate) mod fetch;
 mod keyset;
 #[cfg(feature = "axum")]
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use builder::{BuildError, TrustedIssuer, VerifierBuilder};
+pub use explain::{Check, CheckName, Explanation, Outcome};
 pub use fetch::FetchError;
 pub use keyset::{KeySet, Publisher, Reader, channel};
 #[cfg(feature = "axum")]
