@@ -257,6 +257,7 @@ fn every_help_has_an_example() {
         &["serve", "--help"],
         &["keys", "list", "--help"],
         &["keys", "rotate", "--help"],
+        &["keys", "import", "--help"],
         &["token", "--help"],
         &["verify", "--help"],
         &["explain", "--help"],

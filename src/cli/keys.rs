@@ -1,14 +1,19 @@
 //! `keywheel keys`: what keys there are, and rotating them. Works on the store itself, whether a server runs or not.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use super::{CliError, ConfigArgs, output, telemetry};
 use crate::audit::AuditLog;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Log;
-use crate::issue::{KeyRecord, RotationPolicy, Transition, apply_rotation};
-use crate::jose::{Algorithm, NumericDate};
+use crate::issue::{
+    Done, ImportRefused, KeyRecord, RotationPolicy, Transition, apply_rotation, import_key,
+};
+use crate::jose::{Algorithm, NumericDate, read_private_key};
 use crate::store::{FileKeyStore, KeyStore, StoredKeys};
 
 /// Look at the keys and rotate them, while the server runs or while it is down
@@ -16,6 +21,7 @@ use crate::store::{FileKeyStore, KeyStore, StoredKeys};
 pub(super) enum KeysCommand {
     List(ListArgs),
     Rotate(RotateArgs),
+    Import(ImportArgs),
 }
 
 /// Which keys there are, what each is doing, and what comes next
@@ -57,10 +63,40 @@ pub(super) struct RotateArgs {
     json: bool,
 }
 
+/// Take a private key from elsewhere into the ring, as the announced one of its algorithm
+///
+/// Reads Ed25519 and RSA keys: PKCS#8 and PKCS#1, PEM or DER, and private JWKs. The key that was announced, which has never
+/// signed, leaves the set; the next rotation lets the imported one sign, by the same rules as any.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  keywheel keys import old-issuer.pem
+  keywheel keys import --alg RS256 --kid 2024-05 rsa.pem
+  keywheel keys import --dry-run key.jwk")]
+pub(super) struct ImportArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The key file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// What it signs by; what its JWK says, else EdDSA or RS256 by its type
+    #[arg(long, value_name = "ALG")]
+    alg: Option<Algorithm>,
+    /// What it is called; what its JWK says, else its RFC 7638 thumbprint
+    #[arg(long, value_name = "KID")]
+    kid: Option<String>,
+    /// Say what would happen, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) fn run(command: KeysCommand) -> Result<(), CliError> {
     match command {
         KeysCommand::List(args) => list(args),
         KeysCommand::Rotate(args) => rotate(args),
+        KeysCommand::Import(args) => import(args),
     }
 }
 
@@ -182,14 +218,46 @@ fn rotate(args: RotateArgs) -> Result<(), CliError> {
         }
         return Ok(());
     }
-    if args.json {
+    show(&done, args.json, "done")
+}
+
+fn import(args: ImportArgs) -> Result<(), CliError> {
+    let config = args.config.load()?;
+    telemetry::start(&Log::for_commands())?;
+    let named = |error: &dyn std::fmt::Display| {
+        CliError::Usage(format!("{}: {error}", args.file.display()))
+    };
+    let file = Zeroizing::new(std::fs::read(&args.file).map_err(|error| named(&error))?);
+    let imported =
+        read_private_key(&file, args.alg, args.kid.as_deref()).map_err(|error| named(&error))?;
+    let store = FileKeyStore::existing(&config.keys.store)?;
+    let policy = config.rotation_policy();
+    let done = import_key(&store, &policy, &imported, SystemClock.now(), args.dry_run).map_err(
+        |error| match error {
+            ImportRefused::Store(error) => error.into(),
+            error => named(&error),
+        },
+    )?;
+    if args.dry_run {
+        return show(&done, args.json, "would");
+    }
+    let audit = AuditLog::new(std::sync::Arc::new(SystemClock), config.log.audit_rate);
+    for done in &done {
+        done.audit(&audit, "keywheel keys import");
+    }
+    show(&done, args.json, "done")
+}
+
+/// What was done to which key, or would be.
+fn show(done: &[Done], as_json: bool, name: &str) -> Result<(), CliError> {
+    if as_json {
         let done: Vec<_> = done
             .iter()
             .map(|done| {
                 json!({ "event": done.event.name(), "kid": done.kid, "alg": done.alg, "cause": done.cause.name() })
             })
             .collect();
-        return output::json(&json!({ "done": done }));
+        return output::json(&json!({ name: done }));
     }
     for done in done {
         output::line(&format!(

@@ -10,4 +10,6 @@ pub use issuer::{
 };
 pub use ring::{KeyRecord, KeyRing, RingError, Stage};
 pub use rotation::{Cause, Refused, RotationPolicy, Transition, rotate, step};
-pub use rotator::{Done, RotationError, apply_rotation, run as run_rotator};
+pub use rotator::{
+    Done, ImportRefused, RotationError, apply_rotation, import_key, run as run_rotator,
+};

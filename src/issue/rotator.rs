@@ -8,7 +8,7 @@ use super::issuer::{Issuer, IssuerError};
 use super::ring::{KeyRecord, KeyRing, Stage};
 use super::rotation::{self, Cause, Refused, RotationPolicy, Transition};
 use crate::audit::{AuditLog, Event, Fields};
-use crate::jose::{Algorithm, NumericDate, SigningKey};
+use crate::jose::{Algorithm, ImportedKey, NumericDate, SigningKey};
 use crate::store::{KeyStore, KeyWriter, StoreError};
 
 /// How often a server looks at its store and its plan. A change on disk is in force within a second; a look costs one `stat`.
@@ -91,12 +91,17 @@ pub(super) fn carry_out(
             }
         }
     }
+    save_and_prune(writer, ring)?;
+    Ok(done)
+}
+
+fn save_and_prune(writer: &dyn KeyWriter, ring: &KeyRing) -> Result<(), StoreError> {
     writer.save_ring(ring)?;
     if let Err(error) = writer.prune(ring) {
         // The ring is saved: a private half that outlives its use is a risk to name, not a failed rotation.
         tracing::warn!(%error, "a private key that is no longer needed could not be removed");
     }
-    Ok(done)
+    Ok(())
 }
 
 fn report(event: Event, key: &KeyRecord, cause: Cause) -> Done {
@@ -147,6 +152,75 @@ pub fn apply_rotation(
         carry_out(&*writer, &mut stored.ring, &transitions, now)?
     };
     Ok((transitions, done))
+}
+
+/// Why a key was not taken into the ring.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportRefused {
+    /// The ring has this key, or another of this name.
+    #[error("the ring already has key `{kid}`, which is {stage}")]
+    Known {
+        /// The kid in the ring.
+        kid: String,
+        /// What it is doing.
+        stage: Stage,
+    },
+    /// No rotation would ever let it sign.
+    #[error("keys.algorithms does not have {alg}: no rotation would ever let this key sign")]
+    Algorithm {
+        /// What the key signs by.
+        alg: Algorithm,
+    },
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes an imported key the announced one of its algorithm; the key that was, which has never signed, leaves the set.
+/// The next rotation lets it sign, by the same rules as any. With `dry_run` nothing is changed.
+///
+/// # Errors
+/// [`ImportRefused`].
+pub fn import_key(
+    store: &dyn KeyStore,
+    policy: &RotationPolicy,
+    imported: &ImportedKey,
+    now: NumericDate,
+    dry_run: bool,
+) -> Result<Vec<Done>, ImportRefused> {
+    let key = &imported.key;
+    let alg = key.algorithm();
+    if !policy.algorithms.contains(&alg) {
+        return Err(ImportRefused::Algorithm { alg });
+    }
+    let writer = store.lock()?;
+    let mut ring = writer.load()?.ring;
+    let thumbprint = key.verifying_key().thumbprint();
+    let known = ring.keys.iter().find(|known| {
+        let public = known.verifying_key();
+        known.kid == key.kid() || public.is_ok_and(|public| public.thumbprint() == thumbprint)
+    });
+    if let Some(known) = known {
+        return Err(ImportRefused::Known {
+            kid: known.kid.clone(),
+            stage: known.stage,
+        });
+    }
+    let mut done = Vec::new();
+    if let Some(announced) = ring.announced(alg) {
+        done.push(report(Event::KeyRemoved, announced, Cause::Operator));
+    }
+    ring.keys
+        .retain(|key| key.alg != alg || key.stage != Stage::Announced);
+    let record = KeyRecord::announced(key.verifying_key(), alg, now);
+    done.push(report(Event::KeyAnnounced, &record, Cause::Operator));
+    ring.keys.push(record);
+    if !dry_run {
+        writer.save_key(key, &imported.pkcs8)?;
+        save_and_prune(&*writer, &ring)?;
+    }
+    Ok(done)
 }
 
 /// Keeps the issuer in step with its store and its plan, until `stop` changes or its sender is gone.

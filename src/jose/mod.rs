@@ -13,6 +13,8 @@ pub(crate) mod json;
 pub(crate) mod jwk;
 pub(crate) mod key;
 pub(crate) mod numeric_date;
+#[cfg(feature = "server")]
+pub(crate) mod private_key;
 pub(crate) mod rsa;
 #[cfg(feature = "server")]
 pub(crate) mod signing;
@@ -24,5 +26,7 @@ pub use json::JsonError;
 pub use jwk::{JwkError, JwkSet, SetError, SkippedKey, Thumbprint};
 pub use key::VerifyingKey;
 pub use numeric_date::NumericDate;
+#[cfg(feature = "server")]
+pub use private_key::{ImportError, ImportedKey, read_private_key};
 #[cfg(feature = "server")]
 pub use signing::{SigningError, SigningKey};
