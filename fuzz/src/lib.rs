@@ -1,0 +1,400 @@
+//! What each target does with one input; `tests/fuzz_corpus.rs` does the same with every file of the corpus.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a panic is how a target says what it found"
+)]
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use jsonwebtoken as peer;
+use keywheel::jose::{ClaimError, Compact, CompactError, JsonError, MAX_TOKEN_BYTES};
+use keywheel::jose::{Policy, RegisteredClaims, SetError};
+use keywheel::verify::{KeySet, Malformation};
+use keywheel::{Algorithm, Claims, JwkSet, ManualClock, NumericDate, Reject};
+use keywheel::{Verified, Verifier, VerifyingKey};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
+
+const NOW: NumericDate = NumericDate::from_seconds(1_790_000_000);
+const ISSUER: &str = "https://issuer.example";
+const AUDIENCE: &str = "api://orders";
+const KEYS: &str = include_str!("../keys.jwks.json");
+/// The private half of `ed-1`: a test key that the whole world knows.
+const ED_1: &str = "MC4CAQAwBQYDK2VwBCIEILWk_icSp62FhvzPvYV-g-gJ465mQDVgWJAG6voKGWi0";
+
+/// A byte that no UTF-8 text has: it stands between the parts of an input.
+const SEPARATOR: u8 = 0xff;
+
+// === targets ===
+
+/// A token's framing and header: each accepted token has one spelling, and its header is what serde reads.
+pub fn compact(data: &[u8]) {
+    let Some((token, _)) = token(data) else {
+        return;
+    };
+    let mut decoded = Vec::new();
+    let Ok(jws) = Compact::parse(&token, MAX_TOKEN_BYTES, &mut decoded) else {
+        return;
+    };
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let (header, payload) = signed.split_once('.').unwrap();
+    assert_eq!(jws.signing_input, signed.as_bytes());
+    assert_eq!(BASE64URL.encode(jws.payload), payload);
+    assert_eq!(BASE64URL.encode(jws.signature), signature);
+    let bytes = BASE64URL.decode(header).unwrap();
+    let Some(members) = value(&bytes) else { return };
+    assert_eq!(members["alg"], *jws.header.alg);
+    assert_eq!(
+        members.get("kid").and_then(Value::as_str),
+        jws.header.kid.as_deref()
+    );
+    assert_eq!(
+        members.get("typ").and_then(Value::as_str),
+        jws.header.typ.as_deref()
+    );
+    assert!(members.get("crit").is_none() && members.get("b64").is_none());
+}
+
+/// A payload: what is accepted says what serde reads.
+pub fn claims(data: &[u8]) {
+    let policy = Policy::new([AUDIENCE]);
+    let Ok(claims) = RegisteredClaims::parse(data, &policy) else {
+        return;
+    };
+    let verdict = policy.check(&claims, NOW);
+    let Some(members) = value(data) else { return };
+    let text = |name| members.get(name).and_then(Value::as_str);
+    assert_eq!(claims.iss.as_deref(), text("iss"));
+    assert_eq!(claims.sub.as_deref(), text("sub"));
+    assert_eq!(claims.jti.as_deref(), text("jti"));
+    assert_eq!(claims.sid.as_deref(), text("sid"));
+    assert_eq!(claims.client_id.as_deref(), text("client_id"));
+    assert_eq!(claims.audiences(), strings(&members["aud"]));
+    assert_eq!(claims.roles(), strings(&members["roles"]));
+    assert!(claims.scopes().iter().all(|scope| claims.has_scope(scope)));
+    for (date, name) in [
+        (claims.exp, "exp"),
+        (claims.nbf, "nbf"),
+        (claims.iat, "iat"),
+    ] {
+        let (date, theirs) = (
+            date.map(NumericDate::as_seconds_f64),
+            members.get(name).map(seconds),
+        );
+        // Serde is off by one in the last place now and then.
+        let near =
+            |(date, theirs): (f64, f64)| (date - theirs).abs() <= 1e-6_f64.max(date.abs() * 1e-15);
+        assert!(
+            date.is_some() == theirs.is_some() && date.zip(theirs).is_none_or(near),
+            "{name}"
+        );
+    }
+    if verdict.is_ok() {
+        assert_in_force(&members);
+    }
+}
+
+/// A key set: counted whole, its keys published as they were, and none of them takes a signature of zeros.
+pub fn jwks(data: &[u8]) {
+    let Ok(set) = JwkSet::parse(data) else { return };
+    let count = set.keys.len() + set.skipped.len();
+    assert!(JwkSet::parse_bounded(data, count).is_ok());
+    if let Some(limit) = count.checked_sub(1) {
+        let bounded = JwkSet::parse_bounded(data, limit);
+        assert_eq!(bounded.unwrap_err(), SetError::TooManyKeys { limit });
+    }
+    if let Some(members) = value(data) {
+        assert_eq!(members["keys"].as_array().unwrap().len(), count);
+    }
+    if let Ok(peers) = serde_json::from_slice::<peer::jwk::JwkSet>(data) {
+        let _ = JwkSet::from(&peers);
+    }
+    for key in &set.keys {
+        let again = VerifyingKey::from_jwk(&key.to_jwk()).unwrap();
+        assert_eq!(again.thumbprint(), key.thumbprint());
+        assert_eq!(again.kid(), key.kid());
+        assert_eq!(again.declared_algorithm(), key.declared_algorithm());
+        for &algorithm in Algorithm::ALL {
+            assert!(!key.verify(algorithm, b"message", &[0; 64]));
+        }
+    }
+    let keys = KeySet::new(set, None);
+    for key in keys.keys() {
+        if let Some(selected) = key.declared_algorithm()
+            && let Ok(selected) = keys.select(key.kid(), selected)
+        {
+            assert_eq!(selected.kid(), key.kid().or(selected.kid()));
+        }
+    }
+}
+
+/// Our JSON reader against serde's: it takes nothing that serde refuses, and refuses nothing else than it says.
+pub fn json_vs_serde(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    // As an unknown claim, so that nothing but the JSON decides.
+    let text = format!(r#"{{"?":{text}}}"#);
+    let policy = Policy::new([AUDIENCE]);
+    let serde = serde_json::from_str::<Value>(&text);
+    let unique = serde_json::from_str::<Unique>(&text);
+    match (RegisteredClaims::parse(text.as_bytes(), &policy), serde) {
+        (Ok(_), Ok(_)) => assert!(unique.unwrap().0, "a duplicate name is accepted: {text}"),
+        // RFC 8259 §6 sets no limit to a number; serde's is that of its types.
+        (Ok(_), Err(error)) if error.to_string().starts_with("number out of range") => {}
+        (Ok(_), Err(error)) => panic!("serde refuses what is accepted: {error}: {text}"),
+        (Err(ClaimError::Json(error)), Ok(_)) => match error.what() {
+            "duplicate member name" => assert!(!unique.unwrap().0, "no name is twice: {text}"),
+            "nested too deep" => assert!(brackets(&text) > 32, "not so deep: {text}"),
+            what => panic!("{what}: serde accepts {text}"),
+        },
+        // Closed its own member and opened one that means something; or both refuse.
+        (Err(_), _) => {}
+    }
+}
+
+/// One whole verification: only what is signed is accepted, and only while it is in force.
+pub fn verify(data: &[u8]) {
+    let Some((token, forged)) = token(data) else {
+        return;
+    };
+    let verdict = try_verify(&token);
+    let again = try_verify(&token);
+    assert_eq!(verdict.as_ref().err(), again.as_ref().err());
+    if let Ok(token) = verdict {
+        assert!(!forged, "accepted with another signature: {data:?}");
+        let members = value(token.payload().as_bytes()).unwrap_or_default();
+        if !members.is_null() {
+            assert_in_force(&members);
+        }
+    }
+}
+
+/// Our verdict against that of `jsonwebtoken`: nothing is accepted that it refuses, and nothing refused but for a reason that
+/// it does not know. The differences that are meant are listed here, and no others pass.
+pub fn differential(data: &[u8]) {
+    let Some((token, _)) = token(data) else {
+        return;
+    };
+    match (try_verify(&token), peer_verify(&token)) {
+        (Ok(_), Err(error)) => match error.kind() {
+            // It does not know ES512 and Ed25519, and types header parameters that take no part in a verdict.
+            peer::errors::ErrorKind::Json(_) if peer::decode_header(&token).is_err() => {}
+            kind => panic!("accepted here, {kind:?} there: {token}"),
+        },
+        (Err(reject), Ok(())) => match reject {
+            // The clock is not compared: the peer can only read the machine's.
+            Reject::Expired { .. } | Reject::NotYetValid { .. } => {}
+            // It has no limit, no `crit`, no `typ`, and lets `iss` be an array.
+            Reject::TooLarge { .. } | Reject::CriticalHeader(_) => {}
+            Reject::TypeNotAllowed | Reject::UnknownIssuer => {}
+            // It types only the claims that it was told to check, and those loosely.
+            Reject::BadClaim(_) => {}
+            // `null` is no header parameter to it.
+            Reject::Malformed(Malformation::Jws(CompactError::NotAString(_))) => {}
+            Reject::Malformed(
+                Malformation::Jws(CompactError::Json(error)) | Malformation::Payload(error),
+            ) if is_stricter_json(&error) => {}
+            reject => panic!("{reject:?} here, accepted there: {token}"),
+        },
+        _ => {}
+    }
+}
+
+// === inputs ===
+
+/// The token that an input stands for: the text itself, or header, payload and a third part with separators between them,
+/// signed by `ed-1` and then with the third part's bytes added to the signature's. Also tells whether that changed it.
+fn token(data: &[u8]) -> Option<(String, bool)> {
+    let parts: Vec<_> = data.splitn(3, |&byte| byte == SEPARATOR).collect();
+    let &[header, payload, change] = &*parts else {
+        return Some((std::str::from_utf8(data).ok()?.to_owned(), false));
+    };
+    static KEY: LazyLock<peer::EncodingKey> =
+        LazyLock::new(|| peer::EncodingKey::from_ed_der(&BASE64URL.decode(ED_1).unwrap()));
+    let mut token = [header, payload]
+        .map(|part| BASE64URL.encode(part))
+        .join(".");
+    let signature = peer::crypto::sign(token.as_bytes(), &KEY, peer::Algorithm::EdDSA).unwrap();
+    let mut signature = BASE64URL.decode(signature).unwrap();
+    // Bytes past the end make it longer.
+    signature.resize(signature.len().max(change.len()), 0);
+    let before = signature.clone();
+    for (byte, change) in signature.iter_mut().zip(change) {
+        *byte ^= change;
+    }
+    let forged = signature != before || signature.len() != 64;
+    token.push('.');
+    BASE64URL.encode_string(signature, &mut token);
+    Some((token, forged))
+}
+
+// === verdicts ===
+
+fn try_verify(token: &str) -> Result<Verified, Reject> {
+    static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
+        Verifier::builder()
+            .issuer(ISSUER)
+            .static_keys(JwkSet::parse(KEYS.as_bytes()).unwrap())
+            .audience(AUDIENCE)
+            .algorithms(Algorithm::ALL.iter().copied())
+            .clock(ManualClock::new(NOW))
+            // Every refusal is read once more for the audit trail.
+            .audit_rate(u32::MAX)
+            .build()
+            .unwrap()
+    });
+    VERIFIER.try_verify::<Claims>(token)
+}
+
+/// As its users write it, with the key chosen by `kid`, or by `alg` where that leaves one.
+fn peer_verify(token: &str) -> Result<(), peer::errors::Error> {
+    static KEYS: LazyLock<peer::jwk::JwkSet> =
+        LazyLock::new(|| serde_json::from_str(self::KEYS).unwrap());
+    let header = peer::decode_header(token)?;
+    let by_alg = || {
+        let mut fitting = KEYS
+            .keys
+            .iter()
+            .filter(|key| algorithm(key) == Some(header.alg));
+        fitting.next().filter(|_| fitting.next().is_none())
+    };
+    let key = header
+        .kid
+        .as_ref()
+        .map_or_else(by_alg, |kid| KEYS.find(kid));
+    let key = key.ok_or(peer::errors::ErrorKind::InvalidKeyFormat)?;
+    let algorithm = algorithm(key).ok_or(peer::errors::ErrorKind::InvalidAlgorithm)?;
+    let mut validation = peer::Validation::new(algorithm);
+    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+    validation.set_issuer(&[ISSUER]);
+    validation.set_audience(&[AUDIENCE]);
+    validation.validate_exp = false;
+    let key = peer::DecodingKey::from_jwk(key)?;
+    peer::decode::<IgnoredAny>(token, &key, &validation).map(drop)
+}
+
+fn algorithm(key: &peer::jwk::Jwk) -> Option<peer::Algorithm> {
+    key.common.key_algorithm?.to_string().parse().ok()
+}
+
+/// The peer keeps the last of two equal names, goes deeper, and does not read the text that it passes over.
+fn is_stricter_json(error: &JsonError) -> bool {
+    let reasons = [
+        "duplicate member name",
+        "nested too deep",
+        "not UTF-8",
+        "a lone surrogate",
+    ];
+    reasons.contains(&error.what())
+}
+
+fn assert_in_force(members: &Value) {
+    let now = NOW.as_seconds_f64();
+    assert!(
+        strings(&members["aud"]).contains(&AUDIENCE.to_owned()),
+        "{members}"
+    );
+    assert!(seconds(&members["exp"]) > now - 1e-6, "{members}");
+    assert!(
+        members
+            .get("nbf")
+            .is_none_or(|nbf| seconds(nbf) < now + 1e-6),
+        "{members}"
+    );
+}
+
+// === what serde makes of it ===
+
+/// One JSON object; `None` too where serde has no type for one of its numbers.
+fn value(bytes: &[u8]) -> Option<Value> {
+    match serde_json::from_slice(bytes) {
+        Ok(value @ Value::Object(_)) => Some(value),
+        Ok(other) => panic!("not an object: {other}"),
+        Err(error) if error.to_string().starts_with("number out of range") => None,
+        Err(error) => panic!("serde refuses what is accepted: {error}"),
+    }
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(_) => serde_json::from_value(value.clone()).unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+fn seconds(value: &Value) -> f64 {
+    value.as_f64().unwrap()
+}
+
+fn brackets(text: &str) -> usize {
+    text.matches(['[', '{']).count()
+}
+
+/// Any JSON value; `false` if somewhere in it an object has a name twice.
+struct Unique(bool);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueVisitor)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = Unique;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Unique, E> {
+        Ok(Unique(true))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Unique, E> {
+        Ok(Unique(true))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Unique, E> {
+        Ok(Unique(true))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Unique, E> {
+        Ok(Unique(true))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Unique, E> {
+        Ok(Unique(true))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Unique, E> {
+        Ok(Unique(true))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Unique, A::Error> {
+        let mut unique = true;
+        while let Some(element) = elements.next_element::<Unique>()? {
+            unique &= element.0;
+        }
+        Ok(Unique(unique))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Unique, A::Error> {
+        let mut names = HashSet::new();
+        let mut unique = true;
+        while let Some((name, value)) = members.next_entry::<String, Unique>()? {
+            unique &= names.insert(name) & value.0;
+        }
+        Ok(Unique(unique))
+    }
+}
