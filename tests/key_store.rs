@@ -5,7 +5,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use keywheel::issue::{Grant, Issuer, RotationPolicy, Stage, TokenSettings, apply_rotation};
+use keywheel::issue::{
+    Grant, Issuer, RotationError, RotationPolicy, Stage, TokenSettings, apply_rotation,
+};
 use keywheel::store::{FileKeyStore, KeyStore as _};
 use keywheel::{Algorithm, Clock as _, ManualClock, Metrics, NumericDate};
 use tempfile::TempDir;
@@ -24,6 +26,19 @@ fn open(folder: &TempDir, clock: &ManualClock) -> Issuer {
     let settings = TokenSettings::new("https://issuer.example");
     let metrics = Metrics::new().unwrap();
     Issuer::open(store, eddsa_only(), settings, clock.clone(), &metrics).unwrap()
+}
+
+fn rotate(folder: &TempDir, now: NumericDate, force: bool) -> Result<(), RotationError> {
+    let policy = eddsa_only();
+    apply_rotation(
+        &store(folder),
+        &policy,
+        &policy.algorithms,
+        now,
+        force,
+        false,
+    )
+    .map(|_| ())
 }
 
 fn store(folder: &TempDir) -> FileKeyStore {
@@ -52,16 +67,7 @@ fn a_reader_never_sees_a_rotation_half_done() {
             loads
         });
         for _ in 0..100 {
-            let policy = eddsa_only();
-            apply_rotation(
-                &store(&folder),
-                &policy,
-                &policy.algorithms,
-                NOW,
-                true,
-                false,
-            )
-            .unwrap();
+            rotate(&folder, NOW, true).unwrap();
         }
         done.store(true, Ordering::Relaxed);
         assert!(reading.join().unwrap() > 10);
@@ -75,17 +81,8 @@ fn writers_take_turns() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let policy = eddsa_only();
                 for _ in 0..5 {
-                    apply_rotation(
-                        &store(&folder),
-                        &policy,
-                        &policy.algorithms,
-                        NOW,
-                        true,
-                        false,
-                    )
-                    .unwrap();
+                    rotate(&folder, NOW, true).unwrap();
                 }
             });
         }
@@ -146,16 +143,8 @@ fn a_scheduled_rotation_happens_when_it_is_due_and_not_before() {
 fn a_key_counts_as_published_from_when_a_server_had_it_in_its_set() {
     let (folder, clock) = (TempDir::new().unwrap(), ManualClock::new(NOW));
     let issuer = open(&folder, &clock);
-    let policy = eddsa_only();
     clock.advance(Duration::from_secs(3600));
-    let rotated = apply_rotation(
-        &store(&folder),
-        &policy,
-        &policy.algorithms,
-        clock.now(),
-        false,
-        false,
-    );
+    let rotated = rotate(&folder, clock.now(), false);
     rotated.unwrap();
     // The new announced key is on disk; no server has shown it to anyone.
     let announced = store(&folder)
@@ -167,14 +156,7 @@ fn a_key_counts_as_published_from_when_a_server_had_it_in_its_set() {
         .clone();
     assert_eq!(announced.first_published, None);
     clock.advance(Duration::from_secs(24 * 3600));
-    let refused = apply_rotation(
-        &store(&folder),
-        &policy,
-        &policy.algorithms,
-        clock.now(),
-        false,
-        false,
-    );
+    let refused = rotate(&folder, clock.now(), false);
     assert!(
         refused
             .unwrap_err()
@@ -189,25 +171,10 @@ fn a_key_counts_as_published_from_when_a_server_had_it_in_its_set() {
         .unwrap()
         .first_published;
     assert_eq!(published, Some(clock.now()));
-    let refused = apply_rotation(
-        &store(&folder),
-        &policy,
-        &policy.algorithms,
-        clock.now(),
-        false,
-        false,
-    );
+    let refused = rotate(&folder, clock.now(), false);
     assert!(refused.unwrap_err().to_string().contains("allowed in 11m"));
     clock.advance(Duration::from_secs(660));
-    apply_rotation(
-        &store(&folder),
-        &policy,
-        &policy.algorithms,
-        clock.now(),
-        false,
-        false,
-    )
-    .unwrap();
+    rotate(&folder, clock.now(), false).unwrap();
 }
 
 #[test]

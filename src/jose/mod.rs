@@ -13,6 +13,8 @@ pub(crate) mod json;
 pub(crate) mod jwk;
 pub(crate) mod key;
 pub(crate) mod numeric_date;
+pub(crate) mod owned_claims;
+pub(crate) mod policy;
 #[cfg(feature = "server")]
 pub(crate) mod private_key;
 pub(crate) mod rsa;
@@ -20,12 +22,13 @@ pub(crate) mod rsa;
 pub(crate) mod signing;
 
 pub use algorithm::{Algorithm, KeyType, UnknownAlgorithm};
-pub use claims::{ClaimError, Policy, RegisteredClaims, TypRule};
+pub use claims::RegisteredClaims;
 pub use compact::{Compact, CompactError, Header, MAX_TOKEN_BYTES};
 pub use json::JsonError;
 pub use jwk::{JwkError, JwkSet, SetError, SkippedKey, Thumbprint};
 pub use key::VerifyingKey;
 pub use numeric_date::NumericDate;
+pub use policy::{ClaimError, Policy, TypRule};
 #[cfg(feature = "server")]
 pub use private_key::{ImportError, ImportedKey, read_private_key};
 #[cfg(feature = "server")]

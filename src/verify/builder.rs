@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::fetch::{Fetcher, UrlRule};
+use super::fetch::{ClientError, Fetcher, UrlRule};
 use super::keyset::{self, KeySet};
 use super::refresh::{Location, RefreshPolicy, RemoteKeys};
 use super::token_cache::{DEFAULT_SLOTS, TokenCache};
@@ -68,7 +68,7 @@ pub enum BuildError {
     },
     /// The HTTP client could not be made.
     #[error("http client: {0}")]
-    Client(#[source] reqwest::Error),
+    Client(#[source] ClientError),
     /// The metrics could not be registered.
     #[error("metrics: {0}")]
     Metrics(#[source] prometheus::Error),

@@ -96,6 +96,18 @@ impl FetchError {
     }
 }
 
+/// Why there is no HTTP client.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The TLS library refused its own defaults.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The HTTP library did.
+    #[error(transparent)]
+    Http(#[from] reqwest::Error),
+}
+
 /// A key set as it came.
 pub(crate) enum Fetched {
     /// 304: what we have is current.
@@ -168,27 +180,31 @@ impl Fetcher {
     }
 
     /// A client on ring-backed rustls with the platform's roots; no process-wide provider is installed.
-    pub(crate) fn default_client() -> Result<reqwest::Client, reqwest::Error> {
+    pub(crate) fn default_client() -> Result<reqwest::Client, ClientError> {
         use rustls_platform_verifier::BuilderVerifierExt as _;
-        let builder = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(Duration::from_secs(3))
-            .user_agent(concat!("keywheel/", env!("CARGO_PKG_VERSION")));
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .and_then(|builder| builder.with_platform_verifier());
-        match tls {
-            Ok(config) => builder
-                .tls_backend_preconfigured(config.with_no_client_auth())
-                .build(),
+        let builder = || {
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+        };
+        let tls = match builder()?.with_platform_verifier() {
+            Ok(config) => config.with_no_client_auth(),
             // No usable trust store: https fails at connect with a clear error; http on loopback still works.
             Err(error) => {
                 tracing::warn!(%error, "no trust store for https");
-                builder.tls_backend_preconfigured(no_roots()?).build()
+                builder()?
+                    .with_root_certificates(rustls::RootCertStore::empty())
+                    .with_no_client_auth()
             }
-        }
+        };
+        let client = reqwest::Client::builder()
+            .redirect(redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(Duration::from_secs(3))
+            .user_agent(concat!("keywheel/", env!("CARGO_PKG_VERSION")))
+            .tls_backend_preconfigured(tls)
+            .build()?;
+        Ok(client)
     }
 
     /// The JWK Set at `url`.
@@ -385,19 +401,6 @@ fn with_causes(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
-}
-
-/// A TLS configuration that trusts nobody.
-fn no_roots() -> Result<rustls::ClientConfig, reqwest::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(rustls::ALL_VERSIONS);
-    match builder {
-        Ok(builder) => Ok(builder
-            .with_root_certificates(rustls::RootCertStore::empty())
-            .with_no_client_auth()),
-        Err(error) => unreachable!("ring has every version of TLS that rustls has: {error}"),
-    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 pub use builder::{BuildError, TrustedIssuer, VerifierBuilder};
 pub use explain::{Check, CheckName, Explanation, Outcome};
-pub use fetch::FetchError;
+pub use fetch::{ClientError, FetchError};
 pub use keyset::{KeySet, Publisher, Reader, channel};
 #[cfg(feature = "axum")]
 pub use layer::{Denied, VerifierLayer, VerifierService};
@@ -33,7 +33,7 @@ pub use verified::{ClaimSet, Claims, Token, Verified};
 
 use crate::audit::{AuditLog, Event, Fields};
 use crate::clock::Clock;
-use crate::jose::claims::OwnedClaims;
+use crate::jose::owned_claims::OwnedClaims;
 use crate::jose::{Algorithm, Compact, CompactError, Policy, RegisteredClaims};
 use crate::metrics::{CacheResults, Metrics, Outcomes};
 use refresh::RemoteKeys;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::reject::Reject;
-use crate::jose::claims::OwnedClaims;
+use crate::jose::owned_claims::OwnedClaims;
 use crate::jose::{NumericDate, RegisteredClaims, VerifyingKey};
 
 /// An accepted token: its payload, its registered claims, and the key that signed it. Cheap to clone.
