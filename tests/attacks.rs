@@ -126,6 +126,7 @@ const ATTACKS: &[A] = &[
     A(76, "claims matched by regex", "attacks/claims.rs::settings_are_strings_and_never_patterns"),
     A(77, "issuer mix-up", "attacks/claims.rs::a_key_of_one_issuer_signs_for_no_other"),
     A(78, "tenant template", "attacks/claims.rs::a_tenant_template_is_a_string_like_any_other"),
+    A(80, "cached verdict outlives exp, its key or its text", "token_cache.rs::a_removed_key_ends_its_cached_tokens_and_a_kept_one_does_not"),
     A(81, "signer or client not checked", "attacks/claims.rs::client_id_azp_and_signer_are_there_for_policy"),
     // Key sets
     A(82, "one bad key spoils the set", "attacks/key_set.rs::a_bad_key_spoils_no_other_and_is_counted"),
