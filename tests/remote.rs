@@ -280,6 +280,67 @@ async fn bad_documents_leave_the_snapshot_unchanged() {
     }
 }
 
+/// A gzip member (RFC 1952) with one stored block: as good as any to a reader that inflates.
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let crc = !content.iter().fold(u32::MAX, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+            crc >> 1 ^ (0xEDB8_8320 & (crc & 1).wrapping_neg())
+        })
+    });
+    let length = u16::try_from(content.len()).unwrap();
+    let mut out = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
+    out.extend(length.to_le_bytes());
+    out.extend((!length).to_le_bytes());
+    out.extend(content);
+    out.extend(crc.to_le_bytes());
+    out.extend(u32::from(length).to_le_bytes());
+    out
+}
+
+#[tokio::test]
+async fn compressed_answers_are_never_inflated() {
+    let (clock, key) = (ManualClock::new(NOW), key("a"));
+    // A good set, but compressed: whoever inflated it would accept it, and would inflate a bomb too.
+    let compressed = gzip(jwks(&[&key]).as_bytes());
+    let reply = Reply::with(200, &[("Content-Encoding", "gzip")], compressed);
+    let server = JwksServer::start(reply).await;
+    let verifier = verifier(&server, &clock);
+    assert_eq!(
+        reason(&verifier, &token(&key)).await,
+        Err("keys_unavailable")
+    );
+    let error = status(&verifier).last_error.unwrap();
+    assert!(error.contains("not a JWK Set"), "{error}");
+    assert!(server.heads()[0].contains("accept-encoding: identity"));
+}
+
+#[tokio::test]
+async fn flapping_sets_are_followed_at_their_own_pace() {
+    let (clock, a, b) = (ManualClock::new(NOW), key("a"), key("b"));
+    let server = JwksServer::start(Reply::ok(jwks(&[&a, &b]))).await;
+    let verifier = verifier(&server, &clock);
+    let (token_a, token_b) = (tokens::lasting_token(&a), tokens::lasting_token(&b));
+    assert_eq!(reason(&verifier, &token_a).await, Ok(()));
+    const STEPS: usize = 20;
+    for step in 0..STEPS {
+        let (set, there, gone) = match step % 2 {
+            0 => (jwks(&[&a]), &token_a, &token_b),
+            _ => (jwks(&[&b]), &token_b, &token_a),
+        };
+        server.reply(Reply::ok(set));
+        advance_and_fetch(&clock, &verifier, &server, HOUR / 6).await;
+        for _ in 0..50 {
+            assert_eq!(reason(&verifier, there).await, Ok(()), "step {step}");
+            assert_eq!(
+                reason(&verifier, gone).await,
+                Err("unknown_key"),
+                "step {step}"
+            );
+        }
+    }
+    assert_eq!(server.count(), 1 + STEPS);
+}
+
 #[tokio::test]
 async fn one_unusable_key_among_ten_leaves_nine() {
     let clock = ManualClock::new(NOW);

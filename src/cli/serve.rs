@@ -1,17 +1,22 @@
 //! `keywheel serve`: the auth service.
 
+use std::time::Duration;
+
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::{CliError, ConfigArgs, runtime, telemetry};
 use crate::audit::AuditLog;
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::http;
 use crate::issue::{Issuer, run_rotator};
 use crate::metrics::Metrics;
 use crate::store::FileKeyStore;
+
+/// How long requests under way may take to end once the service is to stop: less than supervisors wait before they kill.
+const STOP_WITHIN: Duration = Duration::from_secs(8);
 
 /// Run the auth service: publish the key set, keep the keys in step, answer probes and scrapes
 #[derive(Args)]
@@ -48,7 +53,14 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
         tracing::info!("stopping");
         // Fails only if everything that would hear it has stopped already.
         let _ = stop.send(true);
-        service.join().await
+        tokio::select! {
+            ended = service.join() => ended,
+            // A client that never ends its request does not keep the service up.
+            () = SystemClock.sleep(STOP_WITHIN) => {
+                tracing::warn!("requests were still under way");
+                Ok(())
+            }
+        }
     })
 }
 
