@@ -88,8 +88,8 @@ impl CheckName {
             CheckName::KeyUse => "the key is for the alg",
             CheckName::Signature => "signature",
             CheckName::RequiredClaims => "required claims are there",
-            CheckName::Expiry => "not expired",
-            CheckName::NotBefore => "valid already",
+            CheckName::Expiry => "exp is not reached",
+            CheckName::NotBefore => "nbf is reached",
             CheckName::Audience => "aud names this audience",
         }
     }
