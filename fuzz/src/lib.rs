@@ -10,12 +10,13 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use jsonwebtoken as peer;
 use keywheel::jose::{ClaimError, Compact, CompactError, JsonError, MAX_TOKEN_BYTES};
-use keywheel::jose::{Policy, RegisteredClaims, SetError};
+use keywheel::jose::{Policy, RegisteredClaims, SetError, TypRule};
 use keywheel::verify::{KeySet, Malformation};
 use keywheel::{Algorithm, Claims, JwkSet, ManualClock, NumericDate, Reject};
 use keywheel::{Verified, Verifier, VerifyingKey};
@@ -60,15 +61,20 @@ pub fn compact(data: &[u8]) {
         jws.header.typ.as_deref()
     );
     assert!(members.get("crit").is_none() && members.get("b64").is_none());
+    let exactly = TypRule::Exactly("at+jwt".into());
+    let typ = jws.header.typ.as_deref();
+    assert!(!exactly.accepts(typ) || TypRule::AccessToken.accepts(typ));
 }
 
-/// A payload: what is accepted says what serde reads.
+/// A payload: what is accepted says what serde reads, and a leeway lets more through, never less.
 pub fn claims(data: &[u8]) {
-    let policy = Policy::new([AUDIENCE]);
+    let mut policy = Policy::new([AUDIENCE]);
     let Ok(claims) = RegisteredClaims::parse(data, &policy) else {
         return;
     };
     let verdict = policy.check(&claims, NOW);
+    policy.leeway = Duration::from_millis(1_500);
+    assert!(verdict.is_err() || policy.check(&claims, NOW).is_ok());
     let Some(members) = value(data) else { return };
     let text = |name| members.get(name).and_then(Value::as_str);
     assert_eq!(claims.iss.as_deref(), text("iss"));
@@ -79,6 +85,7 @@ pub fn claims(data: &[u8]) {
     assert_eq!(claims.audiences(), strings(&members["aud"]));
     assert_eq!(claims.roles(), strings(&members["roles"]));
     assert!(claims.scopes().iter().all(|scope| claims.has_scope(scope)));
+    assert!(claims.roles().iter().all(|role| claims.has_role(role)));
     for (date, name) in [
         (claims.exp, "exp"),
         (claims.nbf, "nbf"),
@@ -170,6 +177,11 @@ pub fn verify(data: &[u8]) {
     assert_eq!(verdict.as_ref().err(), again.as_ref().err());
     if let Ok(token) = verdict {
         assert!(!forged, "accepted with another signature: {data:?}");
+        // The token keeps its claims by their places in the payload.
+        let policy = Policy::new([AUDIENCE]);
+        let claims = RegisteredClaims::parse(token.payload().as_bytes(), &policy).unwrap();
+        assert_eq!(token.registered(), claims);
+        assert_eq!(token.subject(), claims.sub.as_deref().unwrap_or_default());
         let members = value(token.payload().as_bytes()).unwrap_or_default();
         if !members.is_null() {
             assert_in_force(&members);
