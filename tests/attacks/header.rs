@@ -3,7 +3,6 @@
 use keywheel::jose::SigningKey;
 use keywheel::{Algorithm, Reject};
 
-use crate::audit;
 use crate::ground::{ED, builder, check_headers, good_token, jwks, payload, verdict, verifier};
 use crate::mint::{self, base64url};
 
@@ -145,27 +144,13 @@ fn a_kid_is_a_name_and_nothing_else() {
 }
 
 #[test]
-fn a_hostile_kid_is_refused_and_its_audit_line_is_escaped_and_cut() {
+fn a_kid_that_is_no_string_is_malformed_and_a_long_one_costs_no_more_than_its_token() {
     check_headers(&[
         (r#"{"alg":"EdDSA","kid":null}"#, "malformed"),
         (r#"{"alg":"EdDSA","kid":7}"#, "malformed"),
         (r#"{"alg":"EdDSA","kid":["ed"]}"#, "malformed"),
         (r#"{"alg":"EdDSA","kid":{"$ne":null}}"#, "malformed"),
     ]);
-    let kid = format!("\\n{{\\u001b[31m\\\"event\\\":\\\"{}", "x".repeat(4096));
-    let token = mint::token(
-        &ED,
-        &format!(r#"{{"alg":"EdDSA","kid":"{kid}"}}"#),
-        payload(""),
-    );
-    let (code, lines) = audit::lines_of(|| verdict(&verifier(), &token));
-    assert_eq!(code, "unknown_key");
-    let [line] = lines.as_slice() else {
-        panic!("one line for one refusal: {lines:?}");
-    };
-    assert!(line.len() < 1024, "{} bytes", line.len());
-    assert!(line.contains(r#"\n{\u001b[31m\"event\":\"xxx"#), "{line}");
-    assert!(!line.contains(&base64url(payload(""))), "{line}");
     let large = format!(r#"{{"alg":"EdDSA","kid":"{}"}}"#, "x".repeat(64 * 1024));
     let large = mint::token(&ED, &large, payload(""));
     assert_eq!(verdict(&verifier(), &large), "too_large");

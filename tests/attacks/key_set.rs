@@ -1,7 +1,10 @@
 //! Attacks by way of the key set (82 to 90). How a set is fetched is tests/remote.rs.
 
+use std::sync::Arc;
+
 use keywheel::jose::SetError;
-use keywheel::{JwkSet, VerifyingKey};
+use keywheel::verify::KeySet;
+use keywheel::{Algorithm, JwkSet, VerifyingKey};
 use serde_json::{Value, json};
 
 use crate::ground::{
@@ -200,6 +203,8 @@ fn padding_and_leading_zeros_of_a_jwks_numbers_do_not_matter() {
             (with_n(&format!("{n}\n")), "unknown_key"),
             (with_n(&format!(" {n}")), "unknown_key"),
             (with_n(&format!("{n}+/")), "unknown_key"),
+            // Unused bits that are set: another spelling of the same number.
+            (with_n(&with_unused_bit(n)), "unknown_key"),
         ],
     );
     // However it is spelt, the key has one name.
@@ -209,6 +214,19 @@ fn padding_and_leading_zeros_of_a_jwks_numbers_do_not_matter() {
         thumbprint(&with_n(n)),
         thumbprint(&with_n(&format!("{n}==")))
     );
+}
+
+/// 2048 bits are 342 characters, the last of which has four bits to spare.
+fn with_unused_bit(n: &str) -> String {
+    let (rest, last) = n.split_at(n.len() - 1);
+    let set = match last {
+        "A" => "B",
+        "Q" => "R",
+        "g" => "h",
+        "w" => "x",
+        other => panic!("{other} has bits set already"),
+    };
+    format!("{rest}{set}")
 }
 
 #[test]
@@ -228,6 +246,31 @@ fn a_set_of_more_keys_than_the_limit_is_refused() {
     let junk = set(&vec!["{}"; 100_000]);
     let error = JwkSet::parse_bounded(junk.as_bytes(), 100).unwrap_err();
     assert_eq!(error, SetError::TooManyKeys { limit: 100 });
+}
+
+#[test]
+fn a_kid_with_new_material_is_another_key() {
+    let key = ED.verifying_key().to_jwk();
+    let changed = ED_2.verifying_key().to_jwk().replace("ed-2", "ed");
+    let snapshot = |jwk: &str, previous: Option<&KeySet>| {
+        KeySet::new(JwkSet::parse(set(&[jwk]).as_bytes()).unwrap(), previous)
+    };
+    let first = snapshot(&key, None);
+    let select = |snapshot: &KeySet| {
+        let key = snapshot.select(Some("ed"), Algorithm::EdDSA);
+        Arc::clone(key.unwrap())
+    };
+    let (old, same) = (select(&first), snapshot(&key, Some(&first)));
+    assert!(
+        same.contains(&old),
+        "what has not changed stays the very same key"
+    );
+    let second = snapshot(&changed, Some(&first));
+    let new = select(&second);
+    assert!(!second.contains(&old));
+    let signature = ED.sign(b"message").unwrap();
+    assert!(old.verify(Algorithm::EdDSA, b"message", &signature));
+    assert!(!new.verify(Algorithm::EdDSA, b"message", &signature));
 }
 
 #[test]

@@ -331,7 +331,10 @@ fn rsa_moduli_under_2048_bits_are_no_keys() {
 }
 
 #[test]
-fn rsa_exponents_of_one_and_even_ones_are_no_keys() {
+fn rsa_exponents_of_one_and_even_numbers_are_no_keys() {
+    let mut even = number(2048);
+    *even.last_mut().unwrap() -= 1;
+    assert!(rsa_key(&even, &[1, 0, 1]).is_err());
     for (e, usable) in [
         (&[][..], false),
         (&[0], false),
