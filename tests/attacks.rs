@@ -38,6 +38,8 @@ mod primitives;
 mod rotation;
 #[path = "attacks/surroundings.rs"]
 mod surroundings;
+#[path = "attacks/times.rs"]
+mod times;
 
 /// Its number, its name, and the tests that answer it: `file::test` below `tests/`.
 struct A(u32, &'static str, &'static str);
@@ -110,13 +112,13 @@ const ATTACKS: &[A] = &[
     A(63, "PBES2 cost", "attacks/header.rs::no_algorithm_costs_what_its_sender_chooses"),
     A(64, "cross-JWT confusion", "attacks/header.rs::another_kind_of_token_is_no_access_token"),
     // Claims
-    A(65, "exp is now", "attacks/claims.rs::a_token_ends_on_its_exp_and_not_a_moment_later"),
-    A(66, "dates of the wrong type", "attacks/claims.rs::a_date_that_is_no_number_is_refused_and_never_absent"),
-    A(67, "dates beyond every range", "attacks/claims.rs::no_date_wraps_or_becomes_for_ever_by_accident"),
-    A(68, "exp missing", "attacks/claims.rs::exp_is_required_unless_the_verifier_is_told_otherwise"),
-    A(69, "nbf in the future", "attacks/claims.rs::a_token_before_its_nbf_is_refused"),
-    A(70, "iat in the future", "attacks/claims.rs::an_iat_in_the_future_is_no_reason_by_itself"),
-    A(71, "leeway negative or not finite", "attacks/claims.rs::a_leeway_that_would_be_a_longer_life_is_refused_before_the_first_token"),
+    A(65, "exp is now", "attacks/times.rs::a_token_ends_on_its_exp_and_not_a_moment_later"),
+    A(66, "dates of the wrong type", "attacks/times.rs::a_date_that_is_no_number_is_refused_and_never_absent"),
+    A(67, "dates beyond every range", "attacks/times.rs::no_date_wraps_or_becomes_for_ever_by_accident"),
+    A(68, "exp missing", "attacks/times.rs::exp_is_required_unless_the_verifier_is_told_otherwise"),
+    A(69, "nbf in the future", "attacks/times.rs::a_token_before_its_nbf_is_refused"),
+    A(70, "iat in the future", "attacks/times.rs::an_iat_in_the_future_is_no_reason_by_itself"),
+    A(71, "leeway negative or not finite", "attacks/times.rs::a_leeway_that_would_be_a_longer_life_is_refused_before_the_first_token"),
     A(72, "iss by prefix, suffix, case, slash", "attacks/claims.rs::issuers_compare_as_whole_strings"),
     A(73, "iss as an array", "attacks/claims.rs::an_issuer_that_is_no_string_is_unknown"),
     A(74, "aud of every shape", "attacks/claims.rs::an_accepted_audience_is_a_member_compared_whole"),
