@@ -75,6 +75,19 @@ fn a_reader_never_sees_a_rotation_half_done() {
 }
 
 #[test]
+fn two_that_start_on_a_missing_folder_both_open_it() {
+    for _ in 0..50 {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("keys");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| FileKeyStore::open(&path).unwrap());
+            }
+        });
+    }
+}
+
+#[test]
 fn writers_take_turns() {
     let (folder, clock) = (TempDir::new().unwrap(), ManualClock::new(NOW));
     open(&folder, &clock);

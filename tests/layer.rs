@@ -311,6 +311,23 @@ async fn claims_of_another_shape_are_refused() {
 }
 
 #[tokio::test]
+async fn one_claim_is_read_whatever_the_others_are() {
+    let backend = backend();
+    let claims = format!(
+        r#"{{"iss":"{ISSUER}","aud":"{AUDIENCE}","exp":{},"plan":"gold","odd":1e400}}"#,
+        NOW.seconds() + 60
+    );
+    let token = tokens::sign_text(&backend.key, &tokens::header(&backend.key), &claims);
+    let token = backend.verifier.try_verify::<Claims>(&token).unwrap();
+    assert_eq!(
+        token.claim::<String>("plan").unwrap().as_deref(),
+        Some("gold")
+    );
+    assert_eq!(token.claim::<String>("none").unwrap(), None);
+    assert!(token.claim::<u8>("plan").is_err());
+}
+
+#[tokio::test]
 async fn no_keys_is_503_with_retry_after() {
     let clock = ManualClock::new(NOW);
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -455,3 +455,26 @@ fn metrics_are_served_and_have_no_series_that_a_client_chose() {
         assert!(metrics.body.contains(series), "{series}\n{}", metrics.body);
     }
 }
+
+#[test]
+fn a_proxy_in_the_environment_is_not_asked_for_keys() {
+    let home = Home::with("jwks_max_age = \"10m\"");
+    let service = home.serve();
+    let minted = home.run(&["token", "--sub", "u", "--aud", "api"]);
+    let url = format!("http://{}{JWKS}", service.public);
+    let verify = [
+        "verify",
+        "--jwks",
+        &url,
+        "--audience",
+        "api",
+        minted.stdout.trim(),
+    ];
+    let mut command = keywheel(&verify);
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        // Nobody listens there: whoever asks it gets no keys.
+        command.env(name, "http://127.0.0.1:1");
+    }
+    let outcome = Outcome::from(command.output().unwrap());
+    assert_eq!(outcome.code, 0, "{outcome:?}");
+}

@@ -45,10 +45,12 @@ impl FileKeyStore {
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let folder = folder.into();
         if !folder.is_dir() {
-            DirBuilder::new()
-                .mode(0o700)
-                .create(&folder)
-                .map_err(io_error(&folder, "create the folder"))?;
+            let created = DirBuilder::new().mode(0o700).create(&folder);
+            match created {
+                // Another process was faster: the folder is there.
+                Err(_) if folder.is_dir() => {}
+                created => created.map_err(io_error(&folder, "create the folder"))?,
+            }
         }
         Ok(FileKeyStore { folder })
     }
