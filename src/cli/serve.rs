@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{CliError, ConfigArgs, runtime, telemetry};
@@ -40,6 +41,7 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
     telemetry::start(&config.log)?;
     let runtime = runtime()?;
     runtime.block_on(async {
+        let mut interrupt = Interrupt::listen()?;
         let (stop, stopped) = watch::channel(false);
         // Both addresses first: a port in use must not leave a key folder behind.
         let public = http::bind(config.listen).await?;
@@ -49,7 +51,7 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
             "keywheel serves {} on http://{}, metrics and health on http://{}",
             config.issuer, service.public, service.admin
         );
-        interrupted().await;
+        interrupt.wait().await;
         tracing::info!("stopping");
         // Fails only if everything that would hear it has stopped already.
         let _ = stop.send(true);
@@ -142,19 +144,28 @@ async fn open(config: Config, metrics: Metrics, audit: &AuditLog) -> Result<Issu
     Ok(issuer)
 }
 
-/// Ends on Ctrl-C or SIGTERM.
-pub(super) async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupt = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => {
-            let _ = interrupt.await;
+/// Ctrl-C and SIGTERM, heard from when this is made: a service that is told to stop while it starts stops in order, too.
+pub(super) struct Interrupt {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+// === impl Interrupt ===
+
+impl Interrupt {
+    pub(super) fn listen() -> Result<Self, CliError> {
+        let heard = |kind| signal(kind).map_err(CliError::failed);
+        Ok(Interrupt {
+            interrupt: heard(SignalKind::interrupt())?,
+            terminate: heard(SignalKind::terminate())?,
+        })
+    }
+
+    /// Ends when either comes.
+    pub(super) async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
     }
 }

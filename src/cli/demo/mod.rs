@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::watch;
 
-use super::serve::{AuthService, interrupted};
+use super::serve::{AuthService, Interrupt};
 use super::{CliError, output, runtime, telemetry};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AudienceConfig, Config, Log, LogFormat, Span};
@@ -61,6 +61,7 @@ pub(super) fn run(args: DemoArgs) -> Result<(), CliError> {
 }
 
 async fn demonstrate(args: &DemoArgs, folder: &Path) -> Result<(), CliError> {
+    let mut interrupt = Interrupt::listen()?;
     let (stop, stopped) = watch::channel(false);
     let api_listener = http::bind(args.api_listen).await?;
     let api_address = api_listener.local_addr().map_err(CliError::failed)?;
@@ -93,7 +94,7 @@ async fn demonstrate(args: &DemoArgs, folder: &Path) -> Result<(), CliError> {
     };
     if !args.once {
         output::line("Everything stays up until Ctrl-C.")?;
-        interrupted().await;
+        interrupt.wait().await;
     }
     // Fails only if everything that would hear it has stopped already.
     let _ = stop.send(true);
