@@ -9,7 +9,9 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::pin::pin;
 use std::sync::LazyLock;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -17,7 +19,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use jsonwebtoken as peer;
 use keywheel::jose::{ClaimError, Compact, CompactError, JsonError, MAX_TOKEN_BYTES};
 use keywheel::jose::{Policy, RegisteredClaims, SetError, TypRule};
-use keywheel::verify::{KeySet, Malformation};
+use keywheel::verify::{Check, KeySet, Malformation, Outcome};
 use keywheel::{Algorithm, Claims, JwkSet, ManualClock, NumericDate, Reject};
 use keywheel::{Verified, Verifier, VerifyingKey};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -167,7 +169,8 @@ pub fn json_vs_serde(data: &[u8]) {
     }
 }
 
-/// One whole verification: only what is signed is accepted, and only while it is in force.
+/// One whole verification: only what is signed is accepted, and only while it is in force; a second look, which the cache may
+/// answer, and an explanation say the same.
 pub fn verify(data: &[u8]) {
     let Some((token, forged)) = token(data) else {
         return;
@@ -175,12 +178,14 @@ pub fn verify(data: &[u8]) {
     let verdict = try_verify(&token);
     let again = try_verify(&token);
     assert_eq!(verdict.as_ref().err(), again.as_ref().err());
-    if let Ok(token) = verdict {
+    assert_explained(&token, verdict.as_ref().err());
+    if let (Ok(token), Ok(again)) = (verdict, again) {
         assert!(!forged, "accepted with another signature: {data:?}");
         // The token keeps its claims by their places in the payload.
         let policy = Policy::new([AUDIENCE]);
         let claims = RegisteredClaims::parse(token.payload().as_bytes(), &policy).unwrap();
         assert_eq!(token.registered(), claims);
+        assert_eq!(again.registered(), claims);
         assert_eq!(token.subject(), claims.sub.as_deref().unwrap_or_default());
         let members = value(token.payload().as_bytes()).unwrap_or_default();
         if !members.is_null() {
@@ -250,20 +255,40 @@ fn token(data: &[u8]) -> Option<(String, bool)> {
 
 // === verdicts ===
 
+static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
+    Verifier::builder()
+        .issuer(ISSUER)
+        .static_keys(JwkSet::parse(KEYS.as_bytes()).unwrap())
+        .audience(AUDIENCE)
+        .algorithms(Algorithm::ALL.iter().copied())
+        .clock(ManualClock::new(NOW))
+        // Every refusal is read once more for the audit trail.
+        .audit_rate(u32::MAX)
+        .build()
+        .unwrap()
+});
+
 fn try_verify(token: &str) -> Result<Verified, Reject> {
-    static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
-        Verifier::builder()
-            .issuer(ISSUER)
-            .static_keys(JwkSet::parse(KEYS.as_bytes()).unwrap())
-            .audience(AUDIENCE)
-            .algorithms(Algorithm::ALL.iter().copied())
-            .clock(ManualClock::new(NOW))
-            // Every refusal is read once more for the audit trail.
-            .audit_rate(u32::MAX)
-            .build()
-            .unwrap()
-    });
     VERIFIER.try_verify::<Claims>(token)
+}
+
+/// The explanation gives the same reason, fails the one check, and shows nothing that a terminal would obey.
+fn assert_explained(token: &str, reject: Option<&Reject>) {
+    let explanation = pin!(VERIFIER.explain(token)).poll(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(explanation) = explanation else {
+        panic!("waits, with keys that are at hand");
+    };
+    assert_eq!(explanation.reason, reject.map(Reject::code));
+    let authentic = reject.is_none_or(|reject| reject.reason().is_authentic());
+    assert_eq!(explanation.authentic, authentic, "{reject:?}");
+    let failed = |check: &&Check| check.outcome == Outcome::Failed;
+    let failures = explanation.checks.iter().filter(failed).count();
+    assert_eq!(failures, usize::from(!explanation.ok));
+    let text = explanation.to_string();
+    assert!(
+        !text.contains(|c: char| c.is_control() && c != '\n'),
+        "{text:?}"
+    );
 }
 
 /// As its users write it, with the key chosen by `kid`, or by `alg` where that leaves one.
