@@ -94,7 +94,7 @@ impl<'a> RegisteredClaims<'a> {
         json::object(json::utf8(payload)?, |name, value| {
             for (bit, required) in policy.required.iter().enumerate() {
                 if **required == *name {
-                    claims.present |= 1 << bit;
+                    claims.present |= Policy::presence(bit);
                 }
             }
             claims.take(name, value)

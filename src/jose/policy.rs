@@ -87,7 +87,7 @@ pub struct Policy {
     pub audiences: Vec<Box<str>>,
     /// Tolerance for clocks that disagree, applied to `exp` and `nbf`.
     pub leeway: Duration,
-    /// Names of claims that must be there; at most [`Policy::MAX_REQUIRED`].
+    /// Names of claims that must be there; at most [`Policy::MAX_REQUIRED`], and one past that counts as missing.
     pub required: Vec<Box<str>>,
     /// Which `typ` headers pass.
     pub typ: TypRule,
@@ -109,6 +109,15 @@ impl Policy {
         }
     }
 
+    /// The bit that notes the presence of a required claim, by its position; none past the limit.
+    pub(super) const fn presence(position: usize) -> u64 {
+        if position < Self::MAX_REQUIRED {
+            1 << position
+        } else {
+            0
+        }
+    }
+
     /// Holds claims, read by [`RegisteredClaims::parse`] with this policy, against it at the moment `now`.
     ///
     /// # Errors
@@ -116,7 +125,7 @@ impl Policy {
     /// clock: RFC 7519 §4.1.6 gives it no such meaning.
     pub fn check(&self, claims: &RegisteredClaims<'_>, now: NumericDate) -> Result<(), ClaimError> {
         for (bit, required) in self.required.iter().enumerate() {
-            if claims.present & (1 << bit) == 0 {
+            if claims.present & Policy::presence(bit) == 0 {
                 return Err(ClaimError::Missing(required.clone()));
             }
         }
@@ -175,6 +184,21 @@ mod tests {
                 ClaimError::NotYetValid { .. } => "not yet".into(),
                 ClaimError::WrongAudience => "audience".into(),
             })
+    }
+
+    #[test]
+    fn a_required_claim_past_the_limit_is_missing() {
+        let names: Vec<String> = (0..=Policy::MAX_REQUIRED).map(|n| n.to_string()).collect();
+        let members: Vec<String> = names.iter().map(|name| format!(r#""{name}":0"#)).collect();
+        let payload = format!(r#"{{"aud":"api",{}}}"#, members.join(","));
+        let check = |required: &[String]| {
+            let mut policy = Policy::new(["api"]);
+            policy.required = required.iter().map(|name| name.as_str().into()).collect();
+            let claims = RegisteredClaims::parse(payload.as_bytes(), &policy).unwrap();
+            policy.check(&claims, NOW)
+        };
+        assert_eq!(check(&names[..Policy::MAX_REQUIRED]), Ok(()));
+        assert_eq!(check(&names), Err(ClaimError::Missing("64".into())));
     }
 
     #[test]
