@@ -1,4 +1,5 @@
-//! JWK and JWKS documents (RFC 7517): one bad key is skipped and named, never the whole set.
+//! JWK and JWKS documents (RFC 7517): one bad key is skipped and named, never the whole set. A document that is not strict
+//! JSON, a member name twice in one of its keys included, is refused whole: nobody can say what its sender meant.
 //!
 //! Never reads `x5c`, `x5u` or any other member that would point elsewhere, and never keeps a private member.
 
