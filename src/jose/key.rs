@@ -1,5 +1,6 @@
 //! `VerifyingKey`: a public key, parsed and checked once; the key owns the algorithm, the header may only agree with it.
 
+use std::any::Any;
 use std::fmt;
 
 use super::algorithm::{Algorithm, KeyType};
@@ -105,6 +106,25 @@ impl VerifyingKey {
                 Material::Ec(key) => key.verify(message, signature),
                 Material::Rsa(key) => key.verify(algorithm, message, signature),
             }
+    }
+
+    /// Computes ahead what makes verification by an Ed25519 key three times as fast: takes 480 KiB for as long as the key lives,
+    /// and some milliseconds, once. A [`Verifier`](crate::Verifier) does this by itself for busy keys, off the hot path.
+    /// Changes no verdict, and does nothing for other types of keys.
+    pub fn precompute(&self) {
+        self.precompute_in(());
+    }
+
+    /// As [`precompute`](Self::precompute); `place` is dropped with the table.
+    pub(crate) fn precompute_in(&self, place: impl Any + Send + Sync) {
+        if let Material::Ed25519(key) = &self.material {
+            key.precompute(place);
+        }
+    }
+
+    /// Counts one accepted signature. `true` now and then: this key is busy, and should be [`precompute`](Self::precompute)d.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(&self.material, Material::Ed25519(key) if key.is_busy())
     }
 
     /// Whether the other key is this very key: same material, same `kid`, same `alg`.

@@ -14,6 +14,7 @@ mod keyset;
 mod layer;
 pub(crate) mod refresh;
 mod reject;
+mod tables;
 mod token_cache;
 mod verified;
 
@@ -37,6 +38,7 @@ use crate::jose::owned_claims::OwnedClaims;
 use crate::jose::{Algorithm, Compact, CompactError, Policy, RegisteredClaims};
 use crate::metrics::{CacheResults, Metrics, Outcomes};
 use refresh::RemoteKeys;
+use tables::Tables;
 use token_cache::TokenCache;
 
 /// Retry-After while there are no keys and nothing says when there will be.
@@ -56,6 +58,7 @@ struct Inner {
     no_issuer: Outcomes,
     cache: TokenCache,
     cache_results: CacheResults,
+    tables: Tables,
     audit: AuditLog,
 }
 
@@ -315,6 +318,7 @@ impl Verifier {
             .check(&claims, inner.clock.now())
             .map_err(|error| refuse(error.into()))?;
 
+        inner.tables.accepted(key);
         let key = Arc::clone(key);
         let located = OwnedClaims::locate(&claims, jws.payload);
         let payload = jws.payload_range.clone();
