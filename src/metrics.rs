@@ -14,7 +14,7 @@ use prometheus::{
 
 use crate::clock::Clock;
 use crate::verify::Reason;
-use crate::verify::refresh::SourceState;
+use crate::verify::source::SourceState;
 use sharded::{ShardedCounter, ShardedCounterVec};
 
 /// The `issuer` label of a verification that ended before a configured issuer was found.
@@ -68,7 +68,7 @@ impl Metrics {
             )?),
             jwks_fetches: counters(
                 "jwks_fetches_total",
-                "Fetches of an issuer's key set, by result: `modified`, `not_modified`, or the kind of failure.",
+                "Fetches of an issuer's key set, by result: `modified`, `not_modified`, `pushed` for a change that a held request brought, or the kind of failure.",
                 &["issuer", "result"],
             )?,
             jwks_fetch_seconds: HistogramVec::new(
@@ -202,11 +202,14 @@ pub(crate) struct SourceMetrics {
 // === impl SourceMetrics ===
 
 impl SourceMetrics {
-    pub(crate) fn fetched(&self, result: &'static str, took: Duration) {
+    /// `took` is `None` for a request that was held: how long says nothing about the server.
+    pub(crate) fn fetched(&self, result: &'static str, took: Option<Duration>) {
         self.fetches
             .with_label_values(&[self.issuer.as_str(), result])
             .inc();
-        self.seconds.observe(took.as_secs_f64());
+        if let Some(took) = took {
+            self.seconds.observe(took.as_secs_f64());
+        }
     }
 
     /// From now on the age of this source is shown.

@@ -7,15 +7,20 @@
 //! The hot path takes no lock: it loads a snapshot, reads, and adds to counters. Nothing here knows that an issuer exists.
 
 mod builder;
+pub(crate) mod dial;
+mod discovery;
 mod explain;
-pub(crate) mod fetch;
+mod fetch;
+mod freshness;
 mod keyset;
 #[cfg(feature = "axum")]
 mod layer;
-pub(crate) mod refresh;
+mod refresh;
 mod reject;
+pub(crate) mod source;
 mod tables;
 mod token_cache;
+mod unknown_kids;
 mod verified;
 
 use std::net::IpAddr;
@@ -23,8 +28,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use builder::{BuildError, TrustedIssuer, VerifierBuilder};
+pub use dial::ClientError;
 pub use explain::{Check, CheckName, Explanation, Outcome};
-pub use fetch::{ClientError, FetchError};
+pub use fetch::FetchError;
 pub use keyset::{KeySet, Publisher, Reader, channel};
 #[cfg(feature = "axum")]
 pub use layer::{Denied, VerifierLayer, VerifierService};
@@ -113,11 +119,27 @@ pub struct IssuerStatus {
     pub age: Option<Duration>,
     /// Entity tag of the set in force.
     pub etag: Option<String>,
-    /// Why the last fetch failed, if it did.
+    /// Where the set in force came from; `None` for static keys, or if there is none.
+    pub source: Option<String>,
+    /// How changes are heard of.
+    pub updates: Updates,
+    /// Why the last fetch failed, if it did; also when another place of the same set could help out.
     pub last_error: Option<String>,
     /// Time until the next fetch.
     #[serde(serialize_with = "seconds")]
     pub next_refresh: Option<Duration>,
+}
+
+/// How a verifier hears that an issuer's keys have changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Updates {
+    /// Never: the keys were given for good.
+    Static,
+    /// It asks again, in time.
+    Poll,
+    /// The issuer holds a request and answers it when the set changes.
+    Push,
 }
 
 fn seconds<S: serde::Serializer>(
@@ -248,6 +270,14 @@ impl Verifier {
                     .as_ref()
                     .and_then(|state| Some(now.saturating_sub(state.last_success?))),
                 etag: state.as_ref().and_then(|state| state.etag.clone()),
+                source: state
+                    .as_ref()
+                    .and_then(|state| state.url.as_ref().map(ToString::to_string)),
+                updates: match &state {
+                    None => Updates::Static,
+                    Some(state) if state.pushed => Updates::Push,
+                    Some(_) => Updates::Poll,
+                },
                 last_error: state
                     .as_ref()
                     .and_then(|state| Some(state.last_error.as_ref()?.to_string())),
