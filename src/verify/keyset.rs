@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 
 use super::reject::Reject;
+use crate::jose::key::KeyId;
 use crate::jose::{Algorithm, JwkSet, SkippedKey, VerifyingKey};
 
 /// The keys of one issuer at one moment.
@@ -81,6 +82,10 @@ impl KeySet {
             None => Ok(key),
             Some(_) => Err(Reject::AmbiguousKey),
         }
+    }
+
+    pub(super) fn contains_id(&self, id: KeyId) -> bool {
+        self.keys.iter().any(|known| known.id() == id)
     }
 
     /// Whether this very key, by identity, is in the snapshot.
