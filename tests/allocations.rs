@@ -223,7 +223,7 @@ fn allocations(run: impl Fn() -> bool) -> u64 {
 
 #[test]
 fn an_accepted_token_costs_two_allocations_and_a_cached_one_none() {
-    for algorithm in [Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256] {
+    for algorithm in [Algorithm::EdDSA, Algorithm::RS256] {
         let (_, pkcs8) = SigningKey::generate(algorithm).unwrap();
         let key = SigningKey::from_pkcs8(algorithm, &pkcs8, Some("a")).unwrap();
         let verifier = |cache| {

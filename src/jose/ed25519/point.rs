@@ -82,6 +82,11 @@ impl Point {
         }
     }
 
+    /// Whether y is the one in this encoding; its x, or only the sign of it, is left to be compared.
+    pub(super) fn may_encode_to(&self, encoding: &[u8; 32]) -> bool {
+        Element::from_bytes(encoding).times(&self.z) == self.y
+    }
+
     /// RFC 8032 §5.1.2.
     pub(super) fn encode(&self) -> [u8; 32] {
         let inverse = self.z.inverse();
