@@ -237,6 +237,8 @@ async fn a_key_removed_by_push_is_refused_by_1000_verifiers_within_1_s() {
             builder(&clock)
                 .jwks_url(server.url("/jwks.json"))
                 .http_client(client.clone())
+                // A thousand caches of the usual size would be most of what this test does.
+                .token_cache(64)
                 .build()
                 .unwrap()
         })
