@@ -153,3 +153,52 @@ async fn fetching_ends_with_the_verifier() {
     }
     assert_eq!(server.count(), 1);
 }
+
+#[tokio::test]
+async fn readyz_tells_the_state_of_every_issuer() {
+    use tower::ServiceExt as _;
+    let (clock, key) = (ManualClock::new(NOW), key("a"));
+    let server = JwksServer::start(Reply::with(500, &[], "")).await;
+    let verifier = verifier(&server, &clock);
+    let ask = async |path: &str| {
+        let routes = keywheel::verify::health_routes(&verifier);
+        let request = http::Request::get(path).body(axum::body::Body::empty());
+        let answer = routes.oneshot(request.unwrap()).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await;
+        (status, String::from_utf8(body.unwrap().to_vec()).unwrap())
+    };
+    eventually("the fetch fails", || status(&verifier).last_error.is_some()).await;
+    let (code, body) = ask("/readyz").await;
+    assert_eq!(code, 503);
+    let shown: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(shown[0]["issuer"], ISSUER);
+    assert_eq!(shown[0]["ready"], false);
+    assert!(
+        shown[0]["last_error"]
+            .as_str()
+            .unwrap()
+            .contains("status 500")
+    );
+    assert_eq!(ask("/healthz").await.0, 200);
+    server.reply(Reply::Push {
+        etag: "\"7\"".into(),
+        body: jwks(&[&key]).into(),
+    });
+    clock.advance(Duration::from_secs(2));
+    server.holds(1).await;
+    clock.advance(Duration::from_secs(3));
+    let (code, body) = ask("/readyz").await;
+    assert_eq!(code, 200);
+    let shown: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(shown[0]["kids"], json!(["a"]));
+    assert_eq!(shown[0]["etag"], "\"7\"");
+    assert_eq!(shown[0]["age"], 3.0);
+    assert_eq!(shown[0]["updates"], "push");
+    assert_eq!(shown[0]["source"], server.url("/jwks.json"));
+    assert_eq!(shown[0]["last_error"], serde_json::Value::Null);
+    assert!(shown[0]["next_refresh"].as_f64().unwrap() > 400.0);
+    let (code, body) = ask("/metrics").await;
+    assert_eq!(code, 200);
+    assert!(body.contains("keywheel_jwks_age_seconds"), "{body}");
+}
