@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 
 use super::reject::Reject;
+use crate::jose::key::KeyId;
 use crate::jose::{Algorithm, JwkSet, SkippedKey, VerifyingKey};
 
 /// The keys of one issuer at one moment.
@@ -90,6 +91,10 @@ impl KeySet {
             Some(key) if key.error.is_contradiction() => Reject::KeyMismatch,
             _ => Reject::UnknownKey,
         }
+    }
+
+    pub(super) fn contains_id(&self, id: KeyId) -> bool {
+        self.keys.iter().any(|known| known.id() == id)
     }
 
     /// Whether this very key, by identity, is in the snapshot.
