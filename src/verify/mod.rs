@@ -12,6 +12,8 @@ mod discovery;
 mod explain;
 mod fetch;
 mod freshness;
+#[cfg(feature = "axum")]
+mod health;
 mod keyset;
 #[cfg(feature = "axum")]
 mod layer;
@@ -31,6 +33,8 @@ pub use builder::{BuildError, TrustedIssuer, VerifierBuilder};
 pub use dial::ClientError;
 pub use explain::{Check, CheckName, Explanation, Outcome};
 pub use fetch::FetchError;
+#[cfg(feature = "axum")]
+pub use health::health_routes;
 pub use keyset::{KeySet, Publisher, Reader, channel};
 #[cfg(feature = "axum")]
 pub use layer::{Denied, VerifierLayer, VerifierService};
