@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use super::dial::{self, ClientError, UrlRule};
 use super::fetch::Fetcher;
-use super::keyset::{self, KeySet};
+use super::keyset::{self, KeySet, Reader};
 use super::refresh::{RefreshPolicy, RemoteKeys};
 use super::source::Location;
 use super::tables::{DEFAULT_TABLES, Tables};
@@ -96,6 +96,7 @@ pub enum BuildError {
 pub struct TrustedIssuer {
     name: String,
     static_keys: Option<JwkSet>,
+    published: Option<Reader>,
     /// Places of the one key set, in the order in which they are tried; by discovery if there is none.
     places: Vec<Place>,
     audiences: Vec<Box<str>>,
@@ -119,6 +120,7 @@ impl TrustedIssuer {
         TrustedIssuer {
             name: issuer.into(),
             static_keys: None,
+            published: None,
             places: Vec::new(),
             audiences: Vec::new(),
             algorithms: vec![Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256],
@@ -146,6 +148,12 @@ impl TrustedIssuer {
         self
     }
 
+    /// The keys that this process publishes itself, by the [`Publisher`](super::Publisher) at the other end; nothing is fetched.
+    pub fn published_keys(mut self, keys: Reader) -> Self {
+        self.published = Some(keys);
+        self
+    }
+
     /// As [`VerifierBuilder::leeway`], for this issuer alone.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = Some(leeway);
@@ -164,9 +172,9 @@ impl TrustedIssuer {
         self
     }
 
-    /// Where to fetch; nothing for static keys.
+    /// Where to fetch; nothing for keys that are at hand.
     fn locations(&self, rule: UrlRule) -> Result<Vec<Location>, BuildError> {
-        if self.static_keys.is_some() {
+        if self.static_keys.is_some() || self.published.is_some() {
             return Ok(Vec::new());
         }
         let places = match &*self.places {
@@ -231,6 +239,11 @@ impl VerifierBuilder {
     /// As [`TrustedIssuer::static_keys`], for the issuer named last.
     pub fn static_keys(self, set: JwkSet) -> Self {
         self.last(|issuer| issuer.static_keys(set))
+    }
+
+    /// As [`TrustedIssuer::published_keys`], for the issuer named last.
+    pub fn published_keys(self, keys: Reader) -> Self {
+        self.last(|issuer| issuer.published_keys(keys))
     }
 
     /// As [`TrustedIssuer::audience`], for the issuer named last.
@@ -356,11 +369,13 @@ impl VerifierBuilder {
         for issuer in &self.issuers {
             let (publisher, keys) = keyset::channel();
             let locations = issuer.locations(self.rule)?;
+            let keys = issuer.published.clone().unwrap_or(keys);
             let remote = match &issuer.static_keys {
                 Some(set) => {
                     publisher.publish(Arc::new(KeySet::new(set.clone(), None)));
                     None
                 }
+                None if issuer.published.is_some() => None,
                 None => {
                     let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
                         BuildError::NoRuntime {
