@@ -255,6 +255,13 @@ fn eddsa(targets: &mut Targets) {
         of("keywheel, cached, 10,000 tokens").median(),
         "ns",
     );
+    let theirs = peers
+        .iter()
+        .find(|(name, _)| name.starts_with("fast-jwt, cached"));
+    if let Some((_, theirs)) = theirs {
+        let ours = of("keywheel, cached, 10,000 tokens").median();
+        targets.at_least("fast-jwt's cached verify / ours", 25.0, theirs / ours, "×");
+    }
     targets.at_most(
         "forged / accepted",
         1.0,
