@@ -305,10 +305,13 @@ fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, promet
 #[cfg(feature = "server")]
 pub(crate) mod issuer {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use arc_swap::ArcSwapOption;
     use prometheus::core::Collector;
-    use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Registry};
+    use prometheus::{
+        Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Registry,
+    };
 
     use super::{counters, gauges};
     use crate::issue::{KeyRing, RotationPolicy, Stage, Watchers};
@@ -316,6 +319,11 @@ pub(crate) mod issuer {
 
     /// The `audience` label of tokens for an audience that the configuration does not name.
     const OTHER_AUDIENCE: &str = "other";
+
+    /// Upper bounds in seconds: EdDSA takes tens of microseconds, RS256 a millisecond.
+    const SIGNING_BUCKETS: &[f64] = &[
+        0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.1,
+    ];
 
     /// Upper bounds in seconds: the promise is one second.
     const PROPAGATION_BUCKETS: &[f64] = &[
@@ -331,6 +339,8 @@ pub(crate) mod issuer {
         http_requests: IntCounterVec,
         watchers: WatcherGauges,
         revocation_propagation: Histogram,
+        signing_key_age: IntGaugeVec,
+        signing_seconds: HistogramVec,
     }
 
     /// `jwks_watchers`, counted when it is asked for.
@@ -403,6 +413,19 @@ pub(crate) mod issuer {
                     )?,
                     watchers: Arc::default(),
                 },
+                signing_key_age: gauges(
+                    "signing_key_age_seconds",
+                    "Seconds since the key that signs began to; past keys.rotate_every a rotation is overdue.",
+                    &["alg"],
+                )?,
+                signing_seconds: HistogramVec::new(
+                    HistogramOpts::new(
+                        "keywheel_signing_seconds",
+                        "Seconds that one signature of a token took.",
+                    )
+                    .buckets(SIGNING_BUCKETS.to_vec()),
+                    &["alg"],
+                )?,
                 revocation_propagation: Histogram::with_opts(
                     HistogramOpts::new(
                         "keywheel_revocation_propagation_seconds",
@@ -418,6 +441,8 @@ pub(crate) mod issuer {
             registry.register(Box::new(metrics.http_requests.clone()))?;
             registry.register(Box::new(metrics.watchers.clone()))?;
             registry.register(Box::new(metrics.revocation_propagation.clone()))?;
+            registry.register(Box::new(metrics.signing_key_age.clone()))?;
+            registry.register(Box::new(metrics.signing_seconds.clone()))?;
             Ok(metrics)
         }
 
@@ -432,7 +457,7 @@ pub(crate) mod issuer {
             self.revocation_propagation.clone()
         }
 
-        pub(crate) fn show(&self, ring: &KeyRing, policy: &RotationPolicy, _now: NumericDate) {
+        pub(crate) fn show(&self, ring: &KeyRing, policy: &RotationPolicy, now: NumericDate) {
             for &alg in &policy.algorithms {
                 for stage in Stage::ALL {
                     let count = ring
@@ -448,10 +473,20 @@ pub(crate) mod issuer {
                     .keys
                     .iter()
                     .filter(|key| key.alg == alg)
-                    .filter_map(|key| policy.next_step_at(ring, key))
+                    .filter_map(|key| policy.next_step_at(ring, key, now))
                     .min();
                 let next_transition = self.next_transition.with_label_values(&[alg.name()]);
                 next_transition.set(next.map_or(0, NumericDate::seconds));
+            }
+        }
+
+        pub(crate) fn show_ages(&self, ring: &KeyRing, policy: &RotationPolicy, now: NumericDate) {
+            for &alg in &policy.algorithms {
+                let since = ring.signing(alg).and_then(|key| key.signing_since);
+                let age = since.map_or(Duration::ZERO, |since| now.since(since));
+                self.signing_key_age
+                    .with_label_values(&[alg.name()])
+                    .set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
             }
         }
 
@@ -462,7 +497,10 @@ pub(crate) mod issuer {
         }
 
         /// `audience` only if the configuration names it: a caller's own would make time series.
-        pub(crate) fn minted(&self, alg: Algorithm, audience: Option<&str>) {
+        pub(crate) fn minted(&self, alg: Algorithm, audience: Option<&str>, signing: Duration) {
+            self.signing_seconds
+                .with_label_values(&[alg.name()])
+                .observe(signing.as_secs_f64());
             self.tokens_issued
                 .with_label_values(&[alg.name(), audience.unwrap_or(OTHER_AUDIENCE)])
                 .inc();

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 pub use files::FileKeyStore;
 
-use crate::issue::{KeyRing, RingError};
+use zeroize::Zeroizing;
+
+use crate::issue::{KeyRecord, KeyRing, RingError};
 use crate::jose::{Algorithm, SigningError, SigningKey};
 
 /// What a store holds.
@@ -95,6 +97,12 @@ pub trait KeyStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] if the store as a whole cannot be read; a single bad key is a [`KeyProblem`].
     fn load(&self) -> Result<StoredKeys, StoreError>;
+
+    /// The private half of one key, PKCS#8, for export.
+    ///
+    /// # Errors
+    /// [`KeyProblem`] says what is wrong with it.
+    fn private_key(&self, record: &KeyRecord) -> Result<Zeroizing<Vec<u8>>, KeyProblem>;
 
     /// Cheap: whether to load again.
     ///
