@@ -375,6 +375,16 @@ impl Verifier {
         trusted.all(|trusted| trusted.keys.load().is_some())
     }
 
+    /// Ends when every issuer's keys are in force: for a service that would rather start late than answer 503. Put a bound on
+    /// it: an issuer may stay away.
+    pub async fn ready(&self) {
+        for trusted in &self.inner.trusted {
+            if let Some(remote) = &trusted.remote {
+                remote.until(|| trusted.keys.load().is_some()).await;
+            }
+        }
+    }
+
     /// One look at the token, with the snapshot of the moment. Waits for nothing, records nothing.
     fn attempt(&self, token: &str) -> Result<(Token, &Trusted), Refusal<'_>> {
         if let Some(verdict) = self.recall(token) {
