@@ -44,6 +44,13 @@ pub struct KeyProblem {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Revision(pub(crate) u128);
 
+impl From<u128> for Revision {
+    /// For stores outside this crate: any number that changes with the content.
+    fn from(number: u128) -> Self {
+        Revision(number)
+    }
+}
+
 /// Why a store cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
