@@ -1,5 +1,7 @@
 //! Every metric: its name, its help, its labels. Label values come from closed lists: no input can create a time series.
 
+mod sharded;
+
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,7 +14,8 @@ use prometheus::{
 
 use crate::clock::Clock;
 use crate::verify::Reason;
-use crate::verify::refresh::SourceState;
+use crate::verify::source::SourceState;
+use sharded::{ShardedCounter, ShardedCounterVec};
 
 /// The `issuer` label of a verification that ended before a configured issuer was found.
 pub(crate) const NO_ISSUER: &str = "none";
@@ -24,8 +27,8 @@ const FETCH_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
-    verifications: IntCounterVec,
-    token_cache: IntCounterVec,
+    verifications: ShardedCounterVec,
+    token_cache: ShardedCounterVec,
     jwks_fetches: IntCounterVec,
     jwks_fetch_seconds: HistogramVec,
     jwks_keys: IntGaugeVec,
@@ -53,19 +56,19 @@ impl Metrics {
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let metrics = Metrics {
             registry: registry.clone(),
-            verifications: counters(
+            verifications: ShardedCounterVec::new(counters(
                 "verifications_total",
                 "Tokens verified, by issuer and outcome: `accepted` or the reason for refusal.",
                 &["issuer", "outcome"],
-            )?,
-            token_cache: counters(
+            )?),
+            token_cache: ShardedCounterVec::new(counters(
                 "token_cache_total",
                 "Accepted tokens looked up in the token cache, by result; many misses mean more tokens in use than places.",
                 &["result"],
-            )?,
+            )?),
             jwks_fetches: counters(
                 "jwks_fetches_total",
-                "Fetches of an issuer's key set, by result: `modified`, `not_modified`, or the kind of failure.",
+                "Fetches of an issuer's key set, by result: `modified`, `not_modified`, `pushed` for a change that a held request brought, or the kind of failure.",
                 &["issuer", "result"],
             )?,
             jwks_fetch_seconds: HistogramVec::new(
@@ -121,7 +124,7 @@ impl Metrics {
     }
 
     pub(crate) fn outcomes(&self, issuer: &str) -> Outcomes {
-        let counter = |outcome| self.verifications.with_label_values(&[issuer, outcome]);
+        let counter = |outcome| self.verifications.counter(&[issuer, outcome]);
         Outcomes {
             accepted: counter("accepted"),
             rejected: Reason::ALL.map(|reason| counter(reason.code())),
@@ -130,8 +133,8 @@ impl Metrics {
 
     pub(crate) fn token_cache(&self) -> CacheResults {
         CacheResults {
-            hit: self.token_cache.with_label_values(&["hit"]),
-            miss: self.token_cache.with_label_values(&["miss"]),
+            hit: self.token_cache.counter(&["hit"]),
+            miss: self.token_cache.counter(&["miss"]),
         }
     }
 
@@ -150,8 +153,8 @@ impl Metrics {
 /// The counters of one issuer's verifications, found once and then only added to.
 #[derive(Debug)]
 pub(crate) struct Outcomes {
-    accepted: IntCounter,
-    rejected: [IntCounter; Reason::ALL.len()],
+    accepted: Arc<ShardedCounter>,
+    rejected: [Arc<ShardedCounter>; Reason::ALL.len()],
 }
 
 // === impl Outcomes ===
@@ -169,8 +172,8 @@ impl Outcomes {
 /// What came of looking accepted tokens up.
 #[derive(Debug)]
 pub(crate) struct CacheResults {
-    hit: IntCounter,
-    miss: IntCounter,
+    hit: Arc<ShardedCounter>,
+    miss: Arc<ShardedCounter>,
 }
 
 // === impl CacheResults ===
@@ -199,11 +202,14 @@ pub(crate) struct SourceMetrics {
 // === impl SourceMetrics ===
 
 impl SourceMetrics {
-    pub(crate) fn fetched(&self, result: &'static str, took: Duration) {
+    /// `took` is `None` for a request that was held: how long says nothing about the server.
+    pub(crate) fn fetched(&self, result: &'static str, took: Option<Duration>) {
         self.fetches
             .with_label_values(&[self.issuer.as_str(), result])
             .inc();
-        self.seconds.observe(took.as_secs_f64());
+        if let Some(took) = took {
+            self.seconds.observe(took.as_secs_f64());
+        }
     }
 
     /// From now on the age of this source is shown.
