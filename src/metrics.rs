@@ -298,14 +298,23 @@ fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, promet
 /// The metrics of an issuer.
 #[cfg(feature = "server")]
 pub(crate) mod issuer {
-    use prometheus::{IntCounterVec, IntGaugeVec, Registry};
+    use std::sync::Arc;
+
+    use arc_swap::ArcSwapOption;
+    use prometheus::core::Collector;
+    use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Registry};
 
     use super::{counters, gauges};
-    use crate::issue::{KeyRing, RotationPolicy, Stage};
+    use crate::issue::{KeyRing, RotationPolicy, Stage, Watchers};
     use crate::jose::{Algorithm, NumericDate};
 
     /// The `audience` label of tokens for an audience that the configuration does not name.
     const OTHER_AUDIENCE: &str = "other";
+
+    /// Upper bounds in seconds: the promise is one second.
+    const PROPAGATION_BUCKETS: &[f64] = &[
+        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 30.0, 60.0, 600.0,
+    ];
 
     #[derive(Debug, Clone)]
     pub(crate) struct IssuerMetrics {
@@ -314,6 +323,40 @@ pub(crate) mod issuer {
         transitions: IntCounterVec,
         tokens_issued: IntCounterVec,
         http_requests: IntCounterVec,
+        watchers: WatcherGauges,
+        revocation_propagation: Histogram,
+    }
+
+    /// `jwks_watchers`, counted when it is asked for.
+    #[derive(Clone)]
+    struct WatcherGauges {
+        gauges: IntGaugeVec,
+        watchers: Arc<ArcSwapOption<Watchers>>,
+    }
+
+    // === impl WatcherGauges ===
+
+    impl Collector for WatcherGauges {
+        fn desc(&self) -> Vec<&prometheus::core::Desc> {
+            self.gauges.desc()
+        }
+
+        fn collect(&self) -> Vec<prometheus::proto::MetricFamily> {
+            if let Some(watchers) = &*self.watchers.load() {
+                let status = watchers.status();
+                for (set, count) in [("current", status.current), ("behind", status.behind)] {
+                    let gauge = self.gauges.with_label_values(&[set]);
+                    gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+                }
+            }
+            self.gauges.collect()
+        }
+    }
+
+    impl std::fmt::Debug for WatcherGauges {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("WatcherGauges")
+        }
     }
 
     // === impl IssuerMetrics ===
@@ -346,13 +389,41 @@ pub(crate) mod issuer {
                     "HTTP requests answered, by route, method and status.",
                     &["route", "method", "status"],
                 )?,
+                watchers: WatcherGauges {
+                    gauges: gauges(
+                        "jwks_watchers",
+                        "Verifiers that watch the key set: `current` hold the one in force, `behind` were told of a change and have not come back.",
+                        &["set"],
+                    )?,
+                    watchers: Arc::default(),
+                },
+                revocation_propagation: Histogram::with_opts(
+                    HistogramOpts::new(
+                        "keywheel_revocation_propagation_seconds",
+                        "Seconds from the publication of a revocation to each watching verifier's coming back with it.",
+                    )
+                    .buckets(PROPAGATION_BUCKETS.to_vec()),
+                )?,
             };
             registry.register(Box::new(metrics.keys.clone()))?;
             registry.register(Box::new(metrics.next_transition.clone()))?;
             registry.register(Box::new(metrics.transitions.clone()))?;
             registry.register(Box::new(metrics.tokens_issued.clone()))?;
             registry.register(Box::new(metrics.http_requests.clone()))?;
+            registry.register(Box::new(metrics.watchers.clone()))?;
+            registry.register(Box::new(metrics.revocation_propagation.clone()))?;
             Ok(metrics)
+        }
+
+        /// From now on these watchers are shown.
+        pub(crate) fn watch(&self, watchers: &Watchers) {
+            self.watchers
+                .watchers
+                .store(Some(Arc::new(watchers.clone())));
+        }
+
+        pub(crate) fn revocation_propagation(&self) -> Histogram {
+            self.revocation_propagation.clone()
         }
 
         pub(crate) fn show(&self, ring: &KeyRing, policy: &RotationPolicy, _now: NumericDate) {

@@ -100,6 +100,13 @@ impl AuthService {
         tasks.spawn(http::run(public, public_router, stop.clone()));
         let admin_router = http::admin_router(issuer.clone(), &metrics);
         tasks.spawn(http::run(admin, admin_router, stop.clone()));
+        let (watched, mut stopping) = (issuer.clone(), stop.clone());
+        tasks.spawn(async move {
+            // An error is a sender that is gone, which means stop as well.
+            let _ = stopping.wait_for(|stop| *stop).await;
+            watched.watchers().close();
+            Ok(())
+        });
         let rotating = issuer.clone();
         tasks.spawn(async move {
             run_rotator(rotating, audit, stop).await;

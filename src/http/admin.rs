@@ -1,4 +1,4 @@
-//! The admin listener: `/metrics`, `/healthz`, `/readyz`. Reads only; changes are made by the command line on the store.
+//! The admin listener: `/metrics`, `/healthz`, `/readyz`, `/watchers`. Reads only; changes are made by the command line on the store.
 
 use axum::Json;
 use axum::extract::State;
@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
-use crate::issue::Issuer;
+use crate::issue::{Issuer, WatcherStatus};
 use crate::metrics::Metrics;
 
 #[derive(Clone)]
@@ -35,4 +35,9 @@ pub(super) async fn readyz(State(admin): State<Admin>) -> Response {
     };
     let body = serde_json::json!({ "ready": problems.is_empty(), "problems": problems });
     (status, Json(body)).into_response()
+}
+
+/// Who watches the key set, and how many of them have the one in force: what `keywheel keys revoke` prints.
+pub(super) async fn watchers(State(admin): State<Admin>) -> Json<WatcherStatus> {
+    Json(admin.issuer.watchers().status())
 }

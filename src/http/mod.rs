@@ -4,6 +4,7 @@ mod admin;
 mod count;
 mod jwks;
 mod metadata;
+mod prefer;
 mod serve;
 
 use axum::Router;
@@ -46,6 +47,7 @@ pub fn admin_router(issuer: Issuer, metrics: &Metrics) -> Router {
         .route("/metrics", get(admin::metrics))
         .route("/healthz", get(admin::healthz))
         .route("/readyz", get(admin::readyz))
+        .route("/watchers", get(admin::watchers))
         .with_state(admin::Admin {
             issuer,
             metrics: metrics.clone(),

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::ring::{KeyRing, RingError};
 use super::rotation::RotationPolicy;
+use super::watchers::Watchers;
 use crate::clock::Clock;
 use crate::jose::{Algorithm, NumericDate, SigningError, SigningKey, base64url};
 use crate::metrics::issuer::IssuerMetrics;
@@ -263,6 +264,7 @@ struct Inner {
     published: ArcSwap<Published>,
     last_error: ArcSwapOption<String>,
     metrics: IssuerMetrics,
+    watchers: Watchers,
 }
 
 // === impl Issuer ===
@@ -297,16 +299,25 @@ impl Issuer {
         clock: impl Clock,
         metrics: &crate::Metrics,
     ) -> Result<Self, IssuerError> {
-        let stored = store.load()?;
+        let published = Published::new(store.load()?)?;
+        let clock: Arc<dyn Clock> = Arc::new(clock);
+        let watchers = Watchers::new(
+            clock.clone(),
+            policy.jwks_max_age,
+            metrics.issuer.revocation_propagation(),
+        );
+        watchers.publish(&published.etag, false);
+        metrics.issuer.watch(&watchers);
         let issuer = Issuer {
             inner: Arc::new(Inner {
                 store: Box::new(store),
                 policy,
                 settings,
-                clock: Arc::new(clock),
-                published: ArcSwap::from_pointee(Published::new(stored)?),
+                clock,
+                published: ArcSwap::from_pointee(published),
                 last_error: ArcSwapOption::empty(),
                 metrics: metrics.issuer.clone(),
+                watchers,
             }),
         };
         issuer.show_keys();
@@ -338,11 +349,17 @@ impl Issuer {
     }
 
     pub(super) fn publish(&self, stored: StoredKeys) -> Result<(), IssuerError> {
-        self.inner
-            .published
-            .store(Arc::new(Published::new(stored)?));
+        let published = Arc::new(Published::new(stored)?);
+        self.inner.published.store(published.clone());
+        // After the set is in force: whoever is woken by this must find the new one.
+        self.inner.watchers.publish(&published.etag, false);
         self.show_keys();
         Ok(())
+    }
+
+    /// Who watches the key set.
+    pub fn watchers(&self) -> &Watchers {
+        &self.inner.watchers
     }
 
     pub(super) fn metrics(&self) -> &IssuerMetrics {

@@ -4,6 +4,7 @@ mod issuer;
 mod ring;
 mod rotation;
 mod rotator;
+mod watchers;
 
 pub use issuer::{
     Audience, Grant, Issuer, IssuerError, MintError, Minted, Published, TokenSettings,
@@ -13,3 +14,4 @@ pub use rotation::{Cause, Refused, RotationPolicy, Transition, rotate, step};
 pub use rotator::{
     Done, ImportRefused, RotationError, apply_rotation, import_key, run as run_rotator,
 };
+pub use watchers::{WatcherStatus, Watchers};

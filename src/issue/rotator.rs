@@ -11,8 +11,9 @@ use crate::audit::{AuditLog, Event, Fields};
 use crate::jose::{Algorithm, ImportedKey, NumericDate, SigningKey};
 use crate::store::{KeyStore, KeyWriter, StoreError};
 
-/// How often a server looks at its store and its plan. A change on disk is in force within a second; a look costs one `stat`.
-const POLL: Duration = Duration::from_millis(200);
+/// How often a server looks at its store and its plan: what is left of the second within which a stolen key dies. A look costs
+/// one `stat`.
+const POLL: Duration = Duration::from_millis(50);
 
 /// One transition that has been carried out and saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,7 +245,7 @@ pub async fn run(issuer: Issuer, audit: AuditLog, mut stop: watch::Receiver<bool
             // The runtime is shutting down.
             Err(_) => return,
         };
-        // Said once, not five times a second.
+        // Said once, not twenty times a second.
         if error != last_error {
             match &error {
                 Some(error) => {
