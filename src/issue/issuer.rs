@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::ring::{KeyRing, RingError};
 use super::rotation::RotationPolicy;
+use super::status_list::StatusReference;
 use super::watchers::Watchers;
 use crate::clock::Clock;
 use crate::jose::{Algorithm, NumericDate, SigningError, SigningKey, base64url};
@@ -18,6 +19,30 @@ use crate::store::{KeyProblem, KeyStore, Revision, StoreError, StoredKeys};
 
 /// `typ` of the tokens (RFC 9068 §2.1).
 const TYP: &str = "at+jwt";
+
+/// Claims with a meaning of their own, which no field of a user may take.
+pub const RESERVED_CLAIMS: &[&str] = &[
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "client_id",
+    "sid",
+    "scope",
+    "roles",
+    "email",
+    "status",
+    "cnf",
+    "act",
+    "azp",
+    "auth_time",
+    "nonce",
+    "acr",
+    "amr",
+];
 
 /// What the tokens of an issuer say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +62,10 @@ pub struct Audience {
     pub algorithm: Option<Algorithm>,
     /// The scopes that it knows.
     pub scopes: Vec<String>,
+    /// The scopes of a user to whom none were given; all of them by default.
+    pub default_scopes: Option<Vec<String>>,
+    /// How long its tokens live, if not as all others.
+    pub ttl: Option<Duration>,
 }
 
 // === impl TokenSettings ===
@@ -62,6 +91,8 @@ pub struct Grant {
     email: Option<String>,
     client_id: Option<String>,
     session_id: Option<String>,
+    status: Option<StatusReference>,
+    user_claims: serde_json::Map<String, serde_json::Value>,
     ttl: Option<Duration>,
 }
 
@@ -78,6 +109,8 @@ impl Grant {
             email: None,
             client_id: None,
             session_id: None,
+            status: None,
+            user_claims: serde_json::Map::new(),
             ttl: None,
         }
     }
@@ -110,6 +143,20 @@ impl Grant {
     /// Sets `sid`.
     pub fn session(mut self, sid: impl Into<String>) -> Self {
         self.session_id = Some(sid.into());
+        self
+    }
+
+    /// Sets `status.status_list`: where verifiers learn that the session has ended.
+    pub fn status(mut self, status: StatusReference) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Adds a claim about the user; one of [`RESERVED_CLAIMS`] is left out.
+    pub fn user_claim(mut self, name: &str, value: serde_json::Value) -> Self {
+        if !RESERVED_CLAIMS.contains(&name) {
+            self.user_claims.insert(name.to_owned(), value);
+        }
         self
     }
 
@@ -219,7 +266,7 @@ impl Published {
             .iter()
             .filter(|key| is_signing(key))
             .map(|key| Signer {
-                header: header(key),
+                header: header(key, TYP),
                 key: key.clone(),
             })
             .collect();
@@ -244,10 +291,10 @@ impl Published {
     }
 }
 
-fn header(key: &SigningKey) -> String {
+fn header(key: &SigningKey, typ: &str) -> String {
     let kid = serde_json::Value::from(key.kid());
     let alg = key.algorithm();
-    base64url::encode(format!(r#"{{"alg":"{alg}","kid":{kid},"typ":"{TYP}"}}"#).as_bytes())
+    base64url::encode(format!(r#"{{"alg":"{alg}","kid":{kid},"typ":"{typ}"}}"#).as_bytes())
 }
 
 /// Mints tokens. Cheap to clone; clones share the keys.
@@ -433,18 +480,16 @@ impl Issuer {
             return Err(MintError::Empty("the audience"));
         }
         let inner = &*self.inner;
-        let (ttl, max) = (
-            grant.ttl.unwrap_or(inner.settings.ttl),
-            inner.policy.max_token_ttl,
-        );
+        let audience = inner.settings.audiences.get(&grant.audience);
+        let ttl = grant
+            .ttl
+            .or(audience.and_then(|audience| audience.ttl))
+            .unwrap_or(inner.settings.ttl);
+        let max = inner.policy.max_token_ttl;
         if ttl < Duration::from_secs(1) || ttl > max {
             return Err(MintError::Ttl { ttl, max });
         }
         let algorithm = self.algorithm_for(&grant.audience);
-        let published = self.published();
-        let signer = published
-            .signer(algorithm)
-            .ok_or(MintError::NoSigner(algorithm))?;
         let now = inner.clock.now().seconds();
         let exp = now.saturating_add_unsigned(ttl.as_secs());
         let jti = random_id()?;
@@ -460,26 +505,61 @@ impl Issuer {
             scope: (!grant.scopes.is_empty()).then(|| grant.scopes.join(" ")),
             roles: &grant.roles,
             email: grant.email.as_deref(),
+            status: grant
+                .status
+                .as_ref()
+                .map(|status_list| Status { status_list }),
+            user_claims: &grant.user_claims,
         };
+        let (token, kid) = self.sign(algorithm, TYP, &claims)?;
+        let named = audience.is_some().then_some(&*grant.audience);
+        inner.metrics.minted(algorithm, named);
+        Ok(Minted {
+            token,
+            jti,
+            expires_at: NumericDate::from_seconds(exp),
+            kid,
+        })
+    }
+
+    /// Signs `claims` as a JWS with this `typ`. Gives the kid, too.
+    ///
+    /// # Errors
+    /// [`MintError`] without a usable key.
+    pub(super) fn sign(
+        &self,
+        algorithm: Algorithm,
+        typ: &str,
+        claims: &impl Serialize,
+    ) -> Result<(String, String), MintError> {
+        let published = self.published();
+        let signer = published
+            .signer(algorithm)
+            .ok_or(MintError::NoSigner(algorithm))?;
         let payload =
-            serde_json::to_vec(&claims).map_err(|_| MintError::System("write the claims"))?;
-        let mut token = String::with_capacity(signer.header.len() + payload.len() * 4 / 3 + 96);
-        token.push_str(&signer.header);
+            serde_json::to_vec(claims).map_err(|_| MintError::System("write the claims"))?;
+        let other_header;
+        let header = match typ {
+            TYP => &signer.header,
+            _ => {
+                other_header = header(&signer.key, typ);
+                &other_header
+            }
+        };
+        let mut token = String::with_capacity(header.len() + payload.len() * 4 / 3 + 96);
+        token.push_str(header);
         token.push('.');
         base64url::encode_onto(&payload, &mut token);
         let signature = signer.key.sign(token.as_bytes())?;
         token.push('.');
         base64url::encode_onto(&signature, &mut token);
-        let audience = inner.settings.audiences.contains_key(&grant.audience);
-        inner
-            .metrics
-            .minted(algorithm, audience.then_some(&*grant.audience));
-        Ok(Minted {
-            token,
-            jti,
-            expires_at: NumericDate::from_seconds(exp),
-            kid: signer.key.kid().to_owned(),
-        })
+        Ok((token, signer.key.kid().to_owned()))
+    }
+
+    /// The kid of the key that signs by `algorithm` at this moment.
+    pub(super) fn signing_kid(&self, algorithm: Algorithm) -> Option<String> {
+        let published = self.published();
+        Some(published.signer(algorithm)?.key.kid().to_owned())
     }
 }
 
@@ -501,6 +581,16 @@ struct TokenClaims<'a> {
     roles: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status<'a>>,
+    #[serde(flatten)]
+    user_claims: &'a serde_json::Map<String, serde_json::Value>,
+}
+
+/// The claim `status` (draft-ietf-oauth-status-list §6.1).
+#[derive(Serialize)]
+struct Status<'a> {
+    status_list: &'a StatusReference,
 }
 
 /// 128 random bits in base64url.

@@ -14,8 +14,10 @@ use std::sync::Arc;
 
 pub use accounts::{AccountStore, Answer, PasswordHash, Profile, User};
 pub use files::FileKeyStore;
+pub(crate) use sessions::DRAWS;
 pub use sessions::{NewSession, STATUS_LIST_SIZE, Session, SessionStore, StatusPlace, Which};
 pub use sql::Database;
+pub(crate) use sql::check_url as check_database_url;
 
 use crate::issue::{KeyRing, RingError};
 use crate::jose::{Algorithm, SigningError, SigningKey};

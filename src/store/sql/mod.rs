@@ -247,6 +247,14 @@ impl fmt::Display for Place {
     }
 }
 
+/// Whether a database URL is one that [`Database::open`] can try; if not, why.
+pub(crate) fn check_url(url: &str) -> Result<(), String> {
+    match Place::of(url) {
+        Err(StoreError::DatabaseUrl { why }) => Err(why.to_owned()),
+        _ => Ok(()),
+    }
+}
+
 /// The file, 0600, and its folder, 0700: they hold password hashes and addresses.
 fn prepare_file(path: &Path, setup: Setup) -> Result<(), StoreError> {
     let refused = |path: &Path, action| {
