@@ -2,6 +2,8 @@
 //!
 //! Every setting has a default. What is unknown, of the wrong type or unsafe is refused, named with its line.
 
+mod auth;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -9,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+
+pub use auth::{Accounts, DatabaseConfig, DatabaseUrl, Network, RateLimit, Secret, Sessions};
 
 use crate::issue::{Audience, RotationPolicy, TokenSettings};
 use crate::jose::Algorithm;
@@ -28,12 +32,22 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Listener for metrics and health; loopback unless told otherwise.
     pub admin_listen: SocketAddr,
+    /// Whose pages may sign in, besides the issuer's own.
+    pub trusted_origins: Vec<String>,
+    /// Whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<Network>,
     /// `[keys]`
     pub keys: Keys,
     /// `[tokens]`
     pub tokens: Tokens,
     /// `[[audience]]`
     pub audience: Vec<AudienceConfig>,
+    /// `[sessions]`
+    pub sessions: Sessions,
+    /// `[accounts]`
+    pub accounts: Accounts,
+    /// `[database]`
+    pub database: DatabaseConfig,
     /// `[log]`
     pub log: Log,
 }
@@ -62,6 +76,10 @@ pub struct Tokens {
     pub ttl: Span,
     /// The most it may ask for.
     pub max_ttl: Span,
+    /// The audience of a token that is asked for without one.
+    pub default_audience: String,
+    /// The only fields of a user that enter a token.
+    pub user_claims: Vec<String>,
 }
 
 /// `[[audience]]`: one backend that tokens are meant for.
@@ -76,6 +94,12 @@ pub struct AudienceConfig {
     /// What it knows.
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// What a user has to whom no scopes were given; all of them unless set.
+    #[serde(default)]
+    pub default_scopes: Option<Vec<String>>,
+    /// How long its tokens live, if not as all others.
+    #[serde(default)]
+    pub ttl: Option<Span>,
 }
 
 /// `[log]`
@@ -119,9 +143,14 @@ impl Default for Config {
             issuer: "http://localhost:3001".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 3001)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 9301)),
+            trusted_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             keys: Keys::default(),
             tokens: Tokens::default(),
             audience: Vec::new(),
+            sessions: Sessions::default(),
+            accounts: Accounts::default(),
+            database: DatabaseConfig::default(),
             log: Log::default(),
         }
     }
@@ -145,6 +174,8 @@ impl Default for Tokens {
         Tokens {
             ttl: Span(Duration::from_secs(15 * 60)),
             max_ttl: Span(RotationPolicy::default().max_token_ttl),
+            default_audience: "api".into(),
+            user_claims: vec!["email".into()],
         }
     }
 }
@@ -365,7 +396,7 @@ impl Config {
                 ));
             }
         }
-        Ok(())
+        self.check_auth()
     }
 
     /// The rotation policy this comes to.
@@ -388,6 +419,8 @@ impl Config {
                 let settings = Audience {
                     algorithm: audience.algorithm,
                     scopes: audience.scopes.clone(),
+                    default_scopes: audience.default_scopes.clone(),
+                    ttl: audience.ttl.map(|ttl| ttl.0),
                 };
                 (audience.name.clone(), settings)
             })

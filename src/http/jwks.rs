@@ -14,8 +14,8 @@ use crate::issue::Issuer;
 /// RFC 7517 §8.5.2.
 const CONTENT: &str = "application/jwk-set+json";
 /// Longest that a request is held: proxies commonly end what is silent for longer.
-const MAX_WAIT: Duration = Duration::from_secs(60);
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
+pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// `If-None-Match: *`: any set at all.
 const ANY: &str = "*";
 
@@ -55,7 +55,7 @@ fn answer(issuer: &Issuer, holds: &[&str]) -> Response {
 }
 
 /// The listed entity tags, without their weakness: `If-None-Match` compares weakly (RFC 9110 §13.1.2).
-fn entity_tags(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+pub(super) fn entity_tags(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers
         .get_all(IF_NONE_MATCH)
         .iter()
@@ -66,7 +66,7 @@ fn entity_tags(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .filter(|tag| !tag.is_empty())
 }
 
-fn is_current(holds: &[&str], etag: &str) -> bool {
+pub(super) fn is_current(holds: &[&str], etag: &str) -> bool {
     holds.iter().any(|&tag| tag == ANY || tag == etag)
 }
 

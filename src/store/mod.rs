@@ -1,14 +1,23 @@
-//! Where keys live. [`KeyStore`] is what the issuer asks of a store; [`FileKeyStore`] keeps a folder.
+//! Where keys, accounts and sessions live. [`KeyStore`] is what the issuer asks of a store, [`FileKeyStore`] keeps a folder;
+//! [`AccountStore`] and [`SessionStore`] are what signing in asks of one, [`Database`] is both.
 //!
 //! To add a store, implement the two traits: `lock` must keep every other writer out, on this machine or any other, and
 //! `save_ring` must be all or nothing and durable when it returns. Nothing is published before it returned.
 
+mod accounts;
 mod files;
+mod sessions;
+mod sql;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use accounts::{AccountStore, Answer, PasswordHash, Profile, User};
 pub use files::FileKeyStore;
+pub(crate) use sessions::DRAWS;
+pub use sessions::{NewSession, STATUS_LIST_SIZE, Session, SessionStore, StatusPlace, Which};
+pub use sql::Database;
+pub(crate) use sql::check_url as check_database_url;
 
 use zeroize::Zeroizing;
 
@@ -86,6 +95,32 @@ pub enum StoreError {
     Locked {
         /// The lock file.
         path: PathBuf,
+    },
+    /// The database's URL is none.
+    #[error("database.url: {why}")]
+    DatabaseUrl {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The database refused, or is out of reach.
+    #[error("the database {name}: cannot {action}: {source}")]
+    Database {
+        /// Its file or address, without a password.
+        name: String,
+        /// What was tried.
+        action: &'static str,
+        /// What the engine said.
+        source: Box<sqlx::Error>,
+    },
+    /// The database has the schema of another version.
+    #[error("the database {name} has schema step {found} where this version knows {known}: {}", if .found < .known { "`keywheel serve` brings it up to date" } else { "use a newer keywheel" })]
+    Schema {
+        /// Its file or address, without a password.
+        name: String,
+        /// The last step that it has had.
+        found: i64,
+        /// The last step that there is.
+        known: i64,
     },
     /// A key could not be made.
     #[error("a new {algorithm} key: {source}")]

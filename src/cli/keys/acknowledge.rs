@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::cli::{CliError, runtime};
 use crate::clock::{Clock, SystemClock};
 use crate::issue::WatcherStatus;
-use crate::verify::fetch::Fetcher;
+use crate::verify::dial::{self, UrlRule};
 
 /// Between two questions to a server.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -111,7 +111,7 @@ pub(super) fn ask(
     changed_at: Duration,
     wait: Duration,
 ) -> Result<Vec<Acknowledged>, CliError> {
-    let client = Fetcher::default_client().map_err(CliError::failed)?;
+    let client = dial::default_client(UrlRule::default()).map_err(CliError::failed)?;
     runtime()?.block_on(async {
         let mut all = Vec::new();
         for &server in servers {
