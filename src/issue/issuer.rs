@@ -242,6 +242,21 @@ pub enum IssuerError {
     /// A ring that cannot be published.
     #[error(transparent)]
     Ring(#[from] RingError),
+    /// An older ring has taken the place of the one in force, as when a backup is restored.
+    #[error(
+        "the store holds an older ring (change {found}) than the one in force (change {in_force}): a restored backup? Restart the server to go by it, or put the newer one back"
+    )]
+    Older {
+        /// In the store.
+        found: u64,
+        /// In force.
+        in_force: u64,
+    },
+    /// A ring that nobody vouches for has taken the place of one that somebody does.
+    #[error(
+        "the store holds a ring without a seal of a configured wrapping key; the one in force has one and stays"
+    )]
+    Unvouched,
 }
 
 /// What is in force: built whole, then published; nothing in it changes.
@@ -439,6 +454,13 @@ impl Issuer {
 
     pub(super) fn publish(&self, stored: StoredKeys) -> Result<(), IssuerError> {
         let before = self.inner.published.load_full();
+        let (found, in_force) = (stored.ring.serial, before.ring.serial);
+        if found < in_force {
+            return Err(IssuerError::Older { found, in_force });
+        }
+        if stored.ring.unvouched && !before.ring.unvouched && in_force > 0 {
+            return Err(IssuerError::Unvouched);
+        }
         let published = Arc::new(Published::new(stored, Some(&before))?);
         let is_revocation = published.revokes_what_was_in(&before);
         self.inner.published.store(published.clone());
