@@ -291,7 +291,7 @@ pub(crate) mod issuer {
     use arc_swap::ArcSwapOption;
     use prometheus::core::Collector;
     use prometheus::{
-        Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Registry,
+        Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Registry,
     };
 
     use super::{counters, gauges};
@@ -318,6 +318,8 @@ pub(crate) mod issuer {
         transitions: IntCounterVec,
         tokens_issued: IntCounterVec,
         http_requests: IntCounterVec,
+        sign_ins: IntCounterVec,
+        sessions_active: IntGauge,
         watchers: WatcherGauges,
         revocation_propagation: Histogram,
         signing_key_age: IntGaugeVec,
@@ -386,6 +388,15 @@ pub(crate) mod issuer {
                     "HTTP requests answered, by route, method and status.",
                     &["route", "method", "status"],
                 )?,
+                sign_ins: counters(
+                    "sign_ins_total",
+                    "Attempts to sign in, by outcome: `signed_in`, or why not.",
+                    &["outcome"],
+                )?,
+                sessions_active: IntGauge::new(
+                    "keywheel_sessions_active",
+                    "Sessions that have neither ended nor expired, as last counted.",
+                )?,
                 watchers: WatcherGauges {
                     gauges: gauges(
                         "jwks_watchers",
@@ -416,6 +427,8 @@ pub(crate) mod issuer {
                 )?,
             };
             registry.register(Box::new(metrics.keys.clone()))?;
+            registry.register(Box::new(metrics.sign_ins.clone()))?;
+            registry.register(Box::new(metrics.sessions_active.clone()))?;
             registry.register(Box::new(metrics.next_transition.clone()))?;
             registry.register(Box::new(metrics.transitions.clone()))?;
             registry.register(Box::new(metrics.tokens_issued.clone()))?;
@@ -478,13 +491,26 @@ pub(crate) mod issuer {
         }
 
         /// `audience` only if the configuration names it: a caller's own would make time series.
-        pub(crate) fn minted(&self, alg: Algorithm, audience: Option<&str>, signing: Duration) {
+        pub(crate) fn signed(&self, alg: Algorithm, took: Duration) {
             self.signing_seconds
                 .with_label_values(&[alg.name()])
-                .observe(signing.as_secs_f64());
+                .observe(took.as_secs_f64());
+        }
+
+        pub(crate) fn minted(&self, alg: Algorithm, audience: Option<&str>) {
             self.tokens_issued
                 .with_label_values(&[alg.name(), audience.unwrap_or(OTHER_AUDIENCE)])
                 .inc();
+        }
+
+        /// `outcome` is one of the program's own words.
+        pub(crate) fn sign_in(&self, outcome: &'static str) {
+            self.sign_ins.with_label_values(&[outcome]).inc();
+        }
+
+        pub(crate) fn sessions_active(&self, count: u64) {
+            self.sessions_active
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
         }
 
         pub(crate) fn http_request(&self, route: &str, method: &str, status: u16) {

@@ -15,6 +15,7 @@ use super::lease::Lease;
 use super::migration::algorithm_for;
 use super::ring::{KeyRing, RingError, etag_of};
 use super::rotation::RotationPolicy;
+use super::status_list::StatusReference;
 use super::watchers::Watchers;
 use crate::clock::Clock;
 use crate::jose::{Algorithm, NumericDate, SigningError, SigningKey, base64url};
@@ -25,6 +26,30 @@ use crate::store::{KeyProblem, KeyStore, Revision, StoreError, StoredKeys};
 const TYP: &str = "at+jwt";
 /// A key may be rotated away while its lease is extended; not each time.
 const LEASE_TRIES: u32 = 3;
+
+/// Claims with a meaning of their own, which no field of a user may take.
+pub const RESERVED_CLAIMS: &[&str] = &[
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "client_id",
+    "sid",
+    "scope",
+    "roles",
+    "email",
+    "status",
+    "cnf",
+    "act",
+    "azp",
+    "auth_time",
+    "nonce",
+    "acr",
+    "amr",
+];
 
 /// What the tokens of an issuer say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +69,10 @@ pub struct Audience {
     pub algorithm: Option<Algorithm>,
     /// The scopes that it knows.
     pub scopes: Vec<String>,
+    /// The scopes of a user to whom none were given; all of them by default.
+    pub default_scopes: Option<Vec<String>>,
+    /// How long its tokens live, if not as all others.
+    pub ttl: Option<Duration>,
 }
 
 // === impl TokenSettings ===
@@ -69,6 +98,8 @@ pub struct Grant {
     email: Option<String>,
     client_id: Option<String>,
     session_id: Option<String>,
+    status: Option<StatusReference>,
+    user_claims: serde_json::Map<String, serde_json::Value>,
     ttl: Option<Duration>,
 }
 
@@ -85,6 +116,8 @@ impl Grant {
             email: None,
             client_id: None,
             session_id: None,
+            status: None,
+            user_claims: serde_json::Map::new(),
             ttl: None,
         }
     }
@@ -117,6 +150,20 @@ impl Grant {
     /// Sets `sid`.
     pub fn session(mut self, sid: impl Into<String>) -> Self {
         self.session_id = Some(sid.into());
+        self
+    }
+
+    /// Sets `status.status_list`: where verifiers learn that the session has ended.
+    pub fn status(mut self, status: StatusReference) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Adds a claim about the user; one of [`RESERVED_CLAIMS`] is left out.
+    pub fn user_claim(mut self, name: &str, value: serde_json::Value) -> Self {
+        if !RESERVED_CLAIMS.contains(&name) {
+            self.user_claims.insert(name.to_owned(), value);
+        }
         self
     }
 
@@ -195,6 +242,21 @@ pub enum IssuerError {
     /// A ring that cannot be published.
     #[error(transparent)]
     Ring(#[from] RingError),
+    /// An older ring has taken the place of the one in force, as when a backup is restored.
+    #[error(
+        "the store holds an older ring (change {found}) than the one in force (change {in_force}): a restored backup? Restart the server to go by it, or put the newer one back"
+    )]
+    Older {
+        /// In the store.
+        found: u64,
+        /// In force.
+        in_force: u64,
+    },
+    /// A ring that nobody vouches for has taken the place of one that somebody does.
+    #[error(
+        "the store holds a ring without a seal of a configured wrapping key; the one in force has one and stays"
+    )]
+    Unvouched,
 }
 
 /// What is in force: built whole, then published; nothing in it changes.
@@ -237,7 +299,7 @@ impl Published {
                 let until = stored.ring.get(key.kid()).and_then(|key| key.tokens_until);
                 let before = before.and_then(|before| before.signer_of(key.kid()));
                 Signer {
-                    header: header(key),
+                    header: header(key, TYP),
                     key: key.clone(),
                     lease: Lease::new(until, before.map(|signer| &signer.lease)),
                 }
@@ -280,10 +342,10 @@ impl Published {
     }
 }
 
-fn header(key: &SigningKey) -> String {
+fn header(key: &SigningKey, typ: &str) -> String {
     let kid = serde_json::Value::from(key.kid());
     let alg = key.algorithm();
-    base64url::encode(format!(r#"{{"alg":"{alg}","kid":{kid},"typ":"{TYP}"}}"#).as_bytes())
+    base64url::encode(format!(r#"{{"alg":"{alg}","kid":{kid},"typ":"{typ}"}}"#).as_bytes())
 }
 
 /// Mints tokens. Cheap to clone; clones share the keys.
@@ -392,6 +454,13 @@ impl Issuer {
 
     pub(super) fn publish(&self, stored: StoredKeys) -> Result<(), IssuerError> {
         let before = self.inner.published.load_full();
+        let (found, in_force) = (stored.ring.serial, before.ring.serial);
+        if found < in_force {
+            return Err(IssuerError::Older { found, in_force });
+        }
+        if stored.ring.unvouched && !before.ring.unvouched && in_force > 0 {
+            return Err(IssuerError::Unvouched);
+        }
         let published = Arc::new(Published::new(stored, Some(&before))?);
         let is_revocation = published.revokes_what_was_in(&before);
         self.inner.published.store(published.clone());
@@ -518,20 +587,18 @@ impl Issuer {
             return Err(MintError::Empty("the audience"));
         }
         let inner = &*self.inner;
-        let (ttl, max) = (
-            grant.ttl.unwrap_or(inner.settings.ttl),
-            inner.policy.max_token_ttl,
-        );
+        let audience = inner.settings.audiences.get(&grant.audience);
+        let ttl = grant
+            .ttl
+            .or(audience.and_then(|audience| audience.ttl))
+            .unwrap_or(inner.settings.ttl);
+        let max = inner.policy.max_token_ttl;
         if ttl < Duration::from_secs(1) || ttl > max {
             return Err(MintError::Ttl { ttl, max });
         }
         let algorithm = self.algorithm_for(&grant.audience);
         let now = inner.clock.now().seconds();
         let exp = now.saturating_add_unsigned(ttl.as_secs());
-        let published = self.with_lease(algorithm, exp)?;
-        let signer = published
-            .signer(algorithm)
-            .ok_or(MintError::NoSigner(algorithm))?;
         let jti = random_id()?;
         let claims = TokenClaims {
             iss: &inner.settings.issuer,
@@ -545,11 +612,51 @@ impl Issuer {
             scope: (!grant.scopes.is_empty()).then(|| grant.scopes.join(" ")),
             roles: &grant.roles,
             email: grant.email.as_deref(),
+            status: grant
+                .status
+                .as_ref()
+                .map(|status_list| Status { status_list }),
+            user_claims: &grant.user_claims,
         };
+        let (token, kid) = self.sign(algorithm, TYP, exp, &claims)?;
+        let named = audience.is_some().then_some(&*grant.audience);
+        inner.metrics.minted(algorithm, named);
+        Ok(Minted {
+            token,
+            jti,
+            expires_at: NumericDate::from_seconds(exp),
+            kid,
+        })
+    }
+
+    /// Signs `claims`, which expire at `exp` in seconds since the epoch, as a JWS with this `typ`. Gives the kid, too.
+    ///
+    /// # Errors
+    /// [`MintError`] without a usable key.
+    pub(super) fn sign(
+        &self,
+        algorithm: Algorithm,
+        typ: &str,
+        exp: i64,
+        claims: &impl Serialize,
+    ) -> Result<(String, String), MintError> {
+        let inner = &*self.inner;
+        let published = self.with_lease(algorithm, exp)?;
+        let signer = published
+            .signer(algorithm)
+            .ok_or(MintError::NoSigner(algorithm))?;
         let payload =
-            serde_json::to_vec(&claims).map_err(|_| MintError::System("write the claims"))?;
-        let mut token = String::with_capacity(signer.header.len() + payload.len() * 4 / 3 + 96);
-        token.push_str(&signer.header);
+            serde_json::to_vec(claims).map_err(|_| MintError::System("write the claims"))?;
+        let other_header;
+        let header = match typ {
+            TYP => &signer.header,
+            _ => {
+                other_header = header(&signer.key, typ);
+                &other_header
+            }
+        };
+        let mut token = String::with_capacity(header.len() + payload.len() * 4 / 3 + 96);
+        token.push_str(header);
         token.push('.');
         base64url::encode_onto(&payload, &mut token);
         let started = inner.clock.monotonic();
@@ -558,16 +665,14 @@ impl Issuer {
         let took = inner.clock.monotonic().saturating_sub(started);
         token.push('.');
         base64url::encode_onto(&signature, &mut token);
-        let audience = inner.settings.audiences.contains_key(&grant.audience);
-        inner
-            .metrics
-            .minted(algorithm, audience.then_some(&*grant.audience), took);
-        Ok(Minted {
-            token,
-            jti,
-            expires_at: NumericDate::from_seconds(exp),
-            kid: signer.key.kid().to_owned(),
-        })
+        inner.metrics.signed(algorithm, took);
+        Ok((token, signer.key.kid().to_owned()))
+    }
+
+    /// The kid of the key that signs by `algorithm` at this moment.
+    pub(super) fn signing_kid(&self, algorithm: Algorithm) -> Option<String> {
+        let published = self.published();
+        Some(published.signer(algorithm)?.key.kid().to_owned())
     }
 }
 
@@ -597,6 +702,16 @@ struct TokenClaims<'a> {
     roles: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     email: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status<'a>>,
+    #[serde(flatten)]
+    user_claims: &'a serde_json::Map<String, serde_json::Value>,
+}
+
+/// The claim `status` (draft-ietf-oauth-status-list §6.1).
+#[derive(Serialize)]
+struct Status<'a> {
+    status_list: &'a StatusReference,
 }
 
 /// 128 random bits in base64url.
