@@ -40,10 +40,32 @@ pub enum Event {
     KeyRetired,
     /// A key left the published set.
     KeyRemoved,
+    /// A key left the published set although tokens of it may live.
+    KeyRevoked,
+    /// Tokens of an audience are signed by another algorithm.
+    AudienceMigrated,
+    /// The key set, or private keys, were given out on the command line.
+    KeysExported,
+    /// Private keys were sealed anew.
+    KeysRewrapped,
     /// An operator overrode a rule that protects verifiers.
     Forced,
     /// A token was minted on the command line.
     TokenMinted,
+    /// Somebody made an account.
+    SignedUp,
+    /// Somebody signed in.
+    SignedIn,
+    /// Somebody did not get in.
+    SignInFailed,
+    /// Somebody signed out.
+    SignedOut,
+    /// A session was ended from another one.
+    SessionRevoked,
+    /// Somebody changed their password.
+    PasswordChanged,
+    /// An operator changed an account.
+    UserChanged,
 }
 
 // === impl Event ===
@@ -58,8 +80,19 @@ impl Event {
             Event::KeySigning => "key_signing",
             Event::KeyRetired => "key_retired",
             Event::KeyRemoved => "key_removed",
+            Event::KeyRevoked => "key_revoked",
+            Event::AudienceMigrated => "audience_migrated",
+            Event::KeysExported => "keys_exported",
+            Event::KeysRewrapped => "keys_rewrapped",
             Event::Forced => "forced",
             Event::TokenMinted => "token_minted",
+            Event::SignedUp => "signed_up",
+            Event::SignedIn => "signed_in",
+            Event::SignInFailed => "sign_in_failed",
+            Event::SignedOut => "signed_out",
+            Event::SessionRevoked => "session_revoked",
+            Event::PasswordChanged => "password_changed",
+            Event::UserChanged => "user_changed",
         }
     }
 }
@@ -92,6 +125,8 @@ pub struct AuditLog {
     clock: Arc<dyn Clock>,
     rate: u32,
     windows: [Window; Reason::ALL.len()],
+    /// Of failed sign-ins, whatever their reason.
+    sign_ins: Window,
 }
 
 /// One second's failures of one reason.
@@ -111,6 +146,7 @@ impl AuditLog {
             clock,
             rate,
             windows: Default::default(),
+            sign_ins: Window::default(),
         }
     }
 
@@ -119,9 +155,20 @@ impl AuditLog {
         tracing::info!(target: TARGET, "{}", line(self.clock.now(), event, fields));
     }
 
+    /// As [`write`](Self::write), unless too many of these have been written in this second: then it is counted, and summed up
+    /// with the next that may.
+    pub fn write_limited(&self, event: Event, fields: &Fields<'_>) {
+        if self.open(&self.sign_ins, event.name()) {
+            self.write(event, fields);
+        }
+    }
+
     /// Whether a refusal for this reason may be written now; if not, it is counted, and summed up with the next that may.
     pub fn admits(&self, reason: Reason) -> bool {
-        let window = &self.windows[reason as usize];
+        self.open(&self.windows[reason as usize], reason.code())
+    }
+
+    fn open(&self, window: &Window, name: &str) -> bool {
         if !window.admit(self.clock.monotonic(), self.rate) {
             return false;
         }
@@ -130,7 +177,7 @@ impl AuditLog {
         if suppressed > 0 {
             let detail = format!("{suppressed} more were not written");
             let fields = Fields {
-                reason: Some(reason.code()),
+                reason: Some(name),
                 detail: Some(&detail),
                 ..Fields::default()
             };
@@ -210,7 +257,7 @@ fn line(now: NumericDate, event: Event, fields: &Fields<'_>) -> String {
 }
 
 /// RFC 3339 with milliseconds, UTC.
-fn rfc3339(now: NumericDate) -> String {
+pub(crate) fn rfc3339(now: NumericDate) -> String {
     let since_epoch = now.since(NumericDate::EPOCH);
     match SystemTime::UNIX_EPOCH.checked_add(since_epoch) {
         Some(time) if since_epoch.as_secs() < 253_402_300_800 => {

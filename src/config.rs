@@ -2,6 +2,8 @@
 //!
 //! Every setting has a default. What is unknown, of the wrong type or unsafe is refused, named with its line.
 
+mod auth;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,11 +12,16 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use auth::{Accounts, DatabaseConfig, DatabaseUrl, Network, RateLimit, Secret, Sessions};
+
 use crate::issue::{Audience, RotationPolicy, TokenSettings};
 use crate::jose::Algorithm;
+use crate::store::WrappingKeys;
 
 /// `KEYWHEEL_SECTION__KEY` overrides `key` in `[section]`.
 const ENVIRONMENT_PREFIX: &str = "KEYWHEEL_";
+/// Secrets, and so no setting: they are never part of a [`Config`].
+const WRAPPING_KEYS: &str = "KEYWHEEL_WRAPPING_KEYS";
 /// The file that is read if it is there and no other is named.
 const DEFAULT_FILE: &str = "keywheel.toml";
 
@@ -28,12 +35,22 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Listener for metrics and health; loopback unless told otherwise.
     pub admin_listen: SocketAddr,
+    /// Whose pages may sign in, besides the issuer's own.
+    pub trusted_origins: Vec<String>,
+    /// Whose `X-Forwarded-For` counts.
+    pub trusted_proxies: Vec<Network>,
     /// `[keys]`
     pub keys: Keys,
     /// `[tokens]`
     pub tokens: Tokens,
     /// `[[audience]]`
     pub audience: Vec<AudienceConfig>,
+    /// `[sessions]`
+    pub sessions: Sessions,
+    /// `[accounts]`
+    pub accounts: Accounts,
+    /// `[database]`
+    pub database: DatabaseConfig,
     /// `[log]`
     pub log: Log,
 }
@@ -44,6 +61,8 @@ pub struct Config {
 pub struct Keys {
     /// A folder.
     pub store: PathBuf,
+    /// A file of wrapping keys that private keys are sealed by; `KEYWHEEL_WRAPPING_KEYS` holds the keys themselves.
+    pub wrapping_keys_file: Option<PathBuf>,
     /// The algorithms to sign by; the first is the default.
     pub algorithms: Vec<Algorithm>,
     /// How long a key signs.
@@ -62,6 +81,10 @@ pub struct Tokens {
     pub ttl: Span,
     /// The most it may ask for.
     pub max_ttl: Span,
+    /// The audience of a token that is asked for without one.
+    pub default_audience: String,
+    /// The only fields of a user that enter a token.
+    pub user_claims: Vec<String>,
 }
 
 /// `[[audience]]`: one backend that tokens are meant for.
@@ -76,6 +99,12 @@ pub struct AudienceConfig {
     /// What it knows.
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// What a user has to whom no scopes were given; all of them unless set.
+    #[serde(default)]
+    pub default_scopes: Option<Vec<String>>,
+    /// How long its tokens live, if not as all others.
+    #[serde(default)]
+    pub ttl: Option<Span>,
 }
 
 /// `[log]`
@@ -119,9 +148,14 @@ impl Default for Config {
             issuer: "http://localhost:3001".into(),
             listen: SocketAddr::from(([127, 0, 0, 1], 3001)),
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 9301)),
+            trusted_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             keys: Keys::default(),
             tokens: Tokens::default(),
             audience: Vec::new(),
+            sessions: Sessions::default(),
+            accounts: Accounts::default(),
+            database: DatabaseConfig::default(),
             log: Log::default(),
         }
     }
@@ -132,6 +166,7 @@ impl Default for Keys {
         let policy = RotationPolicy::default();
         Keys {
             store: "keys".into(),
+            wrapping_keys_file: None,
             algorithms: policy.algorithms,
             rotate_every: Span(policy.rotate_every),
             jwks_max_age: Span(policy.jwks_max_age),
@@ -145,6 +180,8 @@ impl Default for Tokens {
         Tokens {
             ttl: Span(Duration::from_secs(15 * 60)),
             max_ttl: Span(RotationPolicy::default().max_token_ttl),
+            default_audience: "api".into(),
+            user_claims: vec!["email".into()],
         }
     }
 }
@@ -179,6 +216,20 @@ impl Log {
             ..Log::default()
         }
     }
+}
+
+/// Who runs this program, for the audit trail: the name in the environment, else the number.
+#[expect(clippy::disallowed_methods, reason = "here the environment is read")]
+pub(crate) fn operator() -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    let named = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .filter_map(|variable| std::env::var(variable).ok())
+        .find(|name| !name.is_empty());
+    named.unwrap_or_else(|| match std::fs::metadata("/proc/self") {
+        Ok(process) => format!("uid {}", process.uid()),
+        Err(_) => "unknown".into(),
+    })
 }
 
 /// A setting that cannot be used. One line: where, which, why.
@@ -266,6 +317,9 @@ impl Config {
             let Some(setting) = variable.strip_prefix(ENVIRONMENT_PREFIX) else {
                 continue;
             };
+            if variable == WRAPPING_KEYS {
+                continue;
+            }
             let refused = |why: String| ConfigError {
                 place: format!("environment variable {variable}"),
                 why,
@@ -351,7 +405,41 @@ impl Config {
                 ));
             }
         }
-        Ok(())
+        self.check_auth()
+    }
+
+    /// The keys that seal private keys: from the environment if they are there, else from the file, else none.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the variable, or the setting and the file; never a key.
+    #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
+    pub fn wrapping_keys(&self) -> Result<WrappingKeys, ConfigError> {
+        let (place, text) = match (std::env::var(WRAPPING_KEYS), &self.keys.wrapping_keys_file) {
+            (Ok(text), _) => (format!("environment variable {WRAPPING_KEYS}"), text),
+            (Err(_), None) => return Ok(WrappingKeys::default()),
+            (Err(_), Some(path)) => {
+                let place = format!("keys.wrapping_keys_file: {}", path.display());
+                match std::fs::read_to_string(path) {
+                    Ok(text) => (place, text),
+                    Err(error) => {
+                        let why = error.to_string();
+                        return Err(ConfigError { place, why });
+                    }
+                }
+            }
+        };
+        let text = zeroize::Zeroizing::new(text);
+        let keys = WrappingKeys::parse(&text).map_err(|why| ConfigError {
+            place: place.clone(),
+            why,
+        })?;
+        match keys.is_empty() {
+            true => Err(ConfigError {
+                place,
+                why: "has no key; make one with `openssl rand -base64 32`".into(),
+            }),
+            false => Ok(keys),
+        }
     }
 
     /// The rotation policy this comes to.
@@ -374,6 +462,8 @@ impl Config {
                 let settings = Audience {
                     algorithm: audience.algorithm,
                     scopes: audience.scopes.clone(),
+                    default_scopes: audience.default_scopes.clone(),
+                    ttl: audience.ttl.map(|ttl| ttl.0),
                 };
                 (audience.name.clone(), settings)
             })

@@ -7,6 +7,7 @@ mod explain;
 mod keys;
 mod output;
 mod serve;
+mod service;
 mod telemetry;
 mod token;
 mod verify;

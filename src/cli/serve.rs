@@ -1,5 +1,6 @@
 //! `keywheel serve`: the auth service.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -7,11 +8,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use super::service::SigningIn;
 use super::{CliError, ConfigArgs, runtime, telemetry};
 use crate::audit::AuditLog;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::http;
+use crate::http::{self, PageSettings};
 use crate::issue::{Issuer, run_rotator};
 use crate::metrics::Metrics;
 use crate::store::FileKeyStore;
@@ -19,7 +21,7 @@ use crate::store::FileKeyStore;
 /// How long requests under way may take to end once the service is to stop: less than supervisors wait before they kill.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
 
-/// Run the auth service: publish the key set, keep the keys in step, answer probes and scrapes
+/// Run the auth service: sign people up and in, give out tokens, publish the key set and who has signed out
 #[derive(Args)]
 #[command(after_help = "Examples:
   keywheel serve
@@ -35,6 +37,7 @@ pub(super) struct ServeArgs {
 
 pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
     let config = args.config.load()?;
+    config.wrapping_keys()?;
     if args.check {
         return super::output::line("the configuration is good");
     }
@@ -46,7 +49,8 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
         // Both addresses first: a port in use must not leave a key folder behind.
         let public = http::bind(config.listen).await?;
         let admin = http::bind(config.admin_listen).await?;
-        let service = AuthService::start(&config, public, admin, stopped).await?;
+        let page = PageSettings::default();
+        let service = AuthService::start(&config, public, admin, page, stopped).await?;
         eprintln!(
             "keywheel serves {} on http://{}, metrics and health on http://{}",
             config.issuer, service.public, service.admin
@@ -82,10 +86,11 @@ impl AuthService {
         config: &Config,
         public: TcpListener,
         admin: TcpListener,
+        page: PageSettings,
         stop: watch::Receiver<bool>,
     ) -> Result<Self, CliError> {
         let metrics = Metrics::new().map_err(CliError::failed)?;
-        let audit = AuditLog::new(std::sync::Arc::new(SystemClock), config.log.audit_rate);
+        let audit = AuditLog::new(Arc::new(SystemClock), config.log.audit_rate);
         let issuer = open(config.clone(), metrics.clone(), &audit).await?;
         for problem in issuer.problems() {
             tracing::warn!(%problem, "not everything can be used; the rest serves");
@@ -95,10 +100,25 @@ impl AuthService {
             public.local_addr().map_err(CliError::failed)?,
             admin.local_addr().map_err(CliError::failed)?,
         );
+        let auth_audit = Arc::new(AuditLog::new(Arc::new(SystemClock), config.log.audit_rate));
+        let signing_in = SigningIn::open(config, &issuer, auth_audit, &metrics).await?;
         let mut tasks = tokio::task::JoinSet::new();
-        let public_router = http::public_router(issuer.clone(), &metrics);
+        let lists = signing_in.lists.clone();
+        let public_router = http::service_router(
+            issuer.clone(),
+            lists,
+            signing_in.api.clone(),
+            page,
+            &metrics,
+        );
         tasks.spawn(http::run(public, public_router, stop.clone()));
-        let admin_router = http::admin_router(issuer.clone(), &metrics);
+        let counting = signing_in.count(&metrics, stop.clone());
+        let publishing = signing_in.lists.clone().run(stop.clone());
+        tasks.spawn(async move {
+            tokio::join!(counting, publishing);
+            Ok(())
+        });
+        let admin_router = http::admin_router(issuer.clone(), Some(signing_in.probe()), &metrics);
         tasks.spawn(http::run(admin, admin_router, stop.clone()));
         let (watched, mut stopping) = (issuer.clone(), stop.clone());
         tasks.spawn(async move {
@@ -132,7 +152,13 @@ impl AuthService {
 async fn open(config: Config, metrics: Metrics, audit: &AuditLog) -> Result<Issuer, CliError> {
     // RSA keys take a while to find: not on a thread that serves.
     let opened = tokio::task::spawn_blocking(move || -> Result<_, CliError> {
-        let store = FileKeyStore::open(&config.keys.store)?;
+        let wrapping = config.wrapping_keys()?;
+        if wrapping.is_empty() {
+            tracing::warn!(
+                "private keys are kept unsealed, for their owner to read (0600); set KEYWHEEL_WRAPPING_KEYS or keys.wrapping_keys_file to seal them"
+            );
+        }
+        let store = FileKeyStore::open(&config.keys.store)?.sealed_by(wrapping);
         let issuer = Issuer::open_existing(
             store,
             config.rotation_policy(),
@@ -145,7 +171,7 @@ async fn open(config: Config, metrics: Metrics, audit: &AuditLog) -> Result<Issu
     });
     let (issuer, done) = opened.await.map_err(CliError::failed)??;
     for done in done {
-        done.audit(audit, "keywheel serve");
+        done.audit(audit, "keywheel serve", None);
     }
     tracing::debug!(now = %issuer.clock().now(), "the key ring is open");
     Ok(issuer)

@@ -1,18 +1,43 @@
 //! The admin listener: `/metrics`, `/healthz`, `/readyz`, `/watchers`. Reads only; changes are made by the command line on the store.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
-use crate::issue::{Issuer, WatcherStatus};
+use crate::issue::{Issuer, StatusLists, WatcherStatus};
 use crate::metrics::Metrics;
+use crate::store::SessionStore;
 
 #[derive(Clone)]
 pub(super) struct Admin {
     pub(super) issuer: Issuer,
+    pub(super) store: Option<StoreProbe>,
     pub(super) metrics: Metrics,
+}
+
+/// Tells whether the store of accounts and sessions answers, and whether what it says is published.
+#[derive(Clone)]
+pub struct StoreProbe {
+    /// The store.
+    pub store: Arc<dyn SessionStore>,
+    /// The lists of its ended sessions.
+    pub lists: StatusLists,
+}
+
+// === impl StoreProbe ===
+
+impl StoreProbe {
+    async fn problems(&self) -> Vec<String> {
+        let unreachable = self.store.ping().await.err().map(|error| error.to_string());
+        unreachable
+            .into_iter()
+            .chain(self.lists.problem())
+            .collect()
+    }
 }
 
 pub(super) async fn metrics(State(admin): State<Admin>) -> Response {
@@ -25,9 +50,12 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Ready: every algorithm has a usable signer and the store can be followed; if not, the body says what is wrong.
+/// Ready: every algorithm has a usable signer, the key store can be followed, the database answers; if not, the body says what is wrong.
 pub(super) async fn readyz(State(admin): State<Admin>) -> Response {
-    let problems = admin.issuer.problems();
+    let mut problems = admin.issuer.problems();
+    if let Some(store) = &admin.store {
+        problems.extend(store.problems().await);
+    }
     let status = if problems.is_empty() {
         StatusCode::OK
     } else {

@@ -14,14 +14,17 @@ use crate::issue::Issuer;
 /// RFC 7517 §8.5.2.
 const CONTENT: &str = "application/jwk-set+json";
 /// Longest that a request is held: proxies commonly end what is silent for longer.
-const MAX_WAIT: Duration = Duration::from_secs(60);
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(60);
+pub(super) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// `If-None-Match: *`: any set at all.
 const ANY: &str = "*";
 
 pub(super) async fn show(State(issuer): State<Issuer>, headers: HeaderMap) -> Response {
     let wait = prefer::wait(&headers).map(|wait| wait.min(MAX_WAIT));
-    let holds: Vec<&str> = entity_tags(&headers).collect();
+    let holds: Vec<Box<str>> = entity_tags(&headers).map(Into::into).collect();
+    // The headers share the connection's buffer: kept while a request is held, they would cost another one.
+    drop(headers);
+    let holds: Vec<&str> = holds.iter().map(|tag| &**tag).collect();
     let names_a_set = holds.iter().any(|&tag| tag != ANY);
     let Some(wait) = wait else {
         issuer.watchers().polled(issuer.jwks_max_age());
@@ -55,7 +58,7 @@ fn answer(issuer: &Issuer, holds: &[&str]) -> Response {
 }
 
 /// The listed entity tags, without their weakness: `If-None-Match` compares weakly (RFC 9110 §13.1.2).
-fn entity_tags(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+pub(super) fn entity_tags(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers
         .get_all(IF_NONE_MATCH)
         .iter()
@@ -66,7 +69,7 @@ fn entity_tags(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .filter(|tag| !tag.is_empty())
 }
 
-fn is_current(holds: &[&str], etag: &str) -> bool {
+pub(super) fn is_current(holds: &[&str], etag: &str) -> bool {
     holds.iter().any(|&tag| tag == ANY || tag == etag)
 }
 

@@ -1,26 +1,63 @@
 //! The HTTP service: the route tables, and nothing else.
 
 mod admin;
+mod auth;
+mod client_ip;
 mod count;
 mod jwks;
 mod metadata;
+mod pages;
 mod prefer;
+mod security;
 mod serve;
+mod status_list;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use http::header::{ETAG, HeaderName};
 use tower_http::cors::{Any, CorsLayer};
 
+pub use admin::StoreProbe;
+pub use auth::AuthApi;
+pub use pages::PageSettings;
 pub use serve::{ListenError, bind, run};
 
-use crate::issue::Issuer;
+use crate::issue::{Issuer, StatusLists};
 use crate::metrics::Metrics;
 
-/// What the public listener answers.
+/// The key set and the metadata, for an issuer without accounts.
 pub fn public_router(issuer: Issuer, metrics: &Metrics) -> Router {
-    // Public documents, the same for everyone: any origin may read them.
-    let documents = Router::new()
+    documents(issuer).layer(count::layer(metrics))
+}
+
+/// What the public listener of a whole auth service answers: the documents, the status lists, the auth API and a page.
+pub fn service_router(
+    issuer: Issuer,
+    lists: StatusLists,
+    api: AuthApi,
+    page: PageSettings,
+    metrics: &Metrics,
+) -> Router {
+    let https = issuer.settings().issuer.starts_with("https:");
+    let lists = Router::new()
+        .route("/status/{list}", get(status_list::show))
+        .route(
+            "/status/{list}/{algorithm}",
+            get(status_list::show_signed_by),
+        )
+        .with_state(lists)
+        .layer(public_documents());
+    documents(issuer)
+        .merge(lists)
+        .merge(auth::router(api))
+        .merge(pages::router(page))
+        .layer(count::layer(metrics))
+        .layer(from_fn_with_state(https, security::headers))
+}
+
+fn documents(issuer: Issuer) -> Router {
+    Router::new()
         .route("/.well-known/jwks.json", get(jwks::show))
         .route("/api/auth/jwks", get(jwks::show))
         .route("/.well-known/openid-configuration", get(metadata::show))
@@ -28,21 +65,21 @@ pub fn public_router(issuer: Issuer, metrics: &Metrics) -> Router {
             "/.well-known/oauth-authorization-server",
             get(metadata::show),
         )
-        .layer(
-            CorsLayer::new()
-                .allow_origin(Any)
-                .allow_methods([http::Method::GET, http::Method::HEAD])
-                .allow_headers(Any)
-                .expose_headers([ETAG, HeaderName::from_static("preference-applied")]),
-        );
-    Router::new()
-        .merge(documents)
-        .layer(count::layer(metrics))
         .with_state(issuer)
+        .layer(public_documents())
+}
+
+/// Public documents, the same for everyone: any origin may read them.
+fn public_documents() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([http::Method::GET, http::Method::HEAD])
+        .allow_headers(Any)
+        .expose_headers([ETAG, HeaderName::from_static("preference-applied")])
 }
 
 /// What the admin listener answers; it changes nothing.
-pub fn admin_router(issuer: Issuer, metrics: &Metrics) -> Router {
+pub fn admin_router(issuer: Issuer, store: Option<StoreProbe>, metrics: &Metrics) -> Router {
     Router::new()
         .route("/metrics", get(admin::metrics))
         .route("/healthz", get(admin::healthz))
@@ -50,6 +87,7 @@ pub fn admin_router(issuer: Issuer, metrics: &Metrics) -> Router {
         .route("/watchers", get(admin::watchers))
         .with_state(admin::Admin {
             issuer,
+            store,
             metrics: metrics.clone(),
         })
 }

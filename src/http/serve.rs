@@ -2,10 +2,28 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::Router;
-use tokio::net::TcpListener;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tower_service::Service;
+
+use crate::clock::{Clock as _, SystemClock};
+
+/// How long a client may take to send the head of a request, or to send another on a connection that it keeps.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// Longest head. More is answered with 431 by hyper.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// Before the next attempt when a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -44,11 +62,49 @@ pub async fn run(
     router: Router,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service)
-        .with_graceful_shutdown(async move {
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             // An error is a sender that is gone, which means stop as well.
-            let _ = stop.wait_for(|stop| *stop).await;
-        })
-        .await
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // A client that went away, or no file descriptor left: the next may do better.
+                tracing::debug!(%error, "a connection could not be accepted");
+                SystemClock.sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Small answers that nobody waits for: without this, the last bytes of each could.
+        let _ = stream.set_nodelay(true);
+        let connection = graceful.watch(connection(stream, address, router.clone()));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::trace!(%error, "a connection ended badly");
+            }
+        });
+    }
+    drop(listener);
+    graceful.shutdown().await;
+    Ok(())
+}
+
+fn connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    router: Router,
+) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> {
+    let service = service_fn(move |mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(address));
+        let mut router = router.clone();
+        async move { Service::call(&mut router, request.map(Body::new)).await }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
 }

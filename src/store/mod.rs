@@ -1,16 +1,29 @@
-//! Where keys live. [`KeyStore`] is what the issuer asks of a store; [`FileKeyStore`] keeps a folder.
+//! Where keys, accounts and sessions live. [`KeyStore`] is what the issuer asks of a store, [`FileKeyStore`] keeps a folder;
+//! [`AccountStore`] and [`SessionStore`] are what signing in asks of one, [`Database`] is both.
 //!
 //! To add a store, implement the two traits: `lock` must keep every other writer out, on this machine or any other, and
 //! `save_ring` must be all or nothing and durable when it returns. Nothing is published before it returned.
 
+mod accounts;
 mod files;
+mod seal;
+mod sessions;
+mod sql;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use files::FileKeyStore;
+pub use accounts::{AccountStore, Answer, PasswordHash, Profile, User};
+pub use files::{FileKeyStore, Rewrapped};
+pub use seal::WrappingKeys;
+pub(crate) use sessions::DRAWS;
+pub use sessions::{NewSession, STATUS_LIST_SIZE, Session, SessionStore, StatusPlace, Which};
+pub use sql::Database;
+pub(crate) use sql::check_url as check_database_url;
 
-use crate::issue::{KeyRing, RingError};
+use zeroize::Zeroizing;
+
+use crate::issue::{KeyRecord, KeyRing, RingError};
 use crate::jose::{Algorithm, SigningError, SigningKey};
 
 /// What a store holds.
@@ -42,6 +55,13 @@ pub struct KeyProblem {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Revision(pub(crate) u128);
 
+impl From<u128> for Revision {
+    /// For stores outside this crate: any number that changes with the content.
+    fn from(number: u128) -> Self {
+        Revision(number)
+    }
+}
+
 /// Why a store cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -72,11 +92,52 @@ pub enum StoreError {
         /// What is wrong with it.
         source: RingError,
     },
+    /// The ring's seal does not fit it: somebody without the wrapping key has edited it, or the file is damaged.
+    #[error("{}: its seal does not fit: it was changed by somebody who lacks the wrapping key, or is damaged; restore it from a backup", .path.display())]
+    Seal {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The ring is sealed and there is no wrapping key: what would be written would be open to all who can read the store.
+    #[error("{}: is sealed, and no wrapping key is configured: set KEYWHEEL_WRAPPING_KEYS or keys.wrapping_keys_file", .path.display())]
+    NoWrappingKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A key could not be sealed.
+    #[error("{0}")]
+    Sealing(String),
     /// Another process is writing.
     #[error("{}: another keywheel process is changing the keys; try again when it is done", .path.display())]
     Locked {
         /// The lock file.
         path: PathBuf,
+    },
+    /// The database's URL is none.
+    #[error("database.url: {why}")]
+    DatabaseUrl {
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The database refused, or is out of reach.
+    #[error("the database {name}: cannot {action}: {source}")]
+    Database {
+        /// Its file or address, without a password.
+        name: String,
+        /// What was tried.
+        action: &'static str,
+        /// What the engine said.
+        source: Box<sqlx::Error>,
+    },
+    /// The database has the schema of another version.
+    #[error("the database {name} has schema step {found} where this version knows {known}: {}", if .found < .known { "`keywheel serve` brings it up to date" } else { "use a newer keywheel" })]
+    Schema {
+        /// Its file or address, without a password.
+        name: String,
+        /// The last step that it has had.
+        found: i64,
+        /// The last step that there is.
+        known: i64,
     },
     /// A key could not be made.
     #[error("a new {algorithm} key: {source}")]
@@ -95,6 +156,12 @@ pub trait KeyStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] if the store as a whole cannot be read; a single bad key is a [`KeyProblem`].
     fn load(&self) -> Result<StoredKeys, StoreError>;
+
+    /// The private half of one key, PKCS#8, for export.
+    ///
+    /// # Errors
+    /// [`KeyProblem`] says what is wrong with it.
+    fn private_key(&self, record: &KeyRecord) -> Result<Zeroizing<Vec<u8>>, KeyProblem>;
 
     /// Cheap: whether to load again.
     ///

@@ -3,6 +3,7 @@
 
 pub mod corpus;
 pub mod jwks_server;
+pub mod memory_store;
 pub mod process;
 pub mod tokens;
 

@@ -26,8 +26,10 @@ impl Home {
         };
         let config = format!(
             "issuer = \"http://issuer.test\"\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\
-             [keys]\nstore = \"{}\"\n{keys}\n[[audience]]\nname = \"legacy\"\nalgorithm = \"RS256\"\n",
-            home.keys().display()
+             [keys]\nstore = \"{}\"\n{keys}\n[[audience]]\nname = \"legacy\"\nalgorithm = \"RS256\"\n\
+             [database]\nurl = \"sqlite://{}\"\n",
+            home.keys().display(),
+            home.path().join("data/keywheel.db").display()
         );
         std::fs::write(home.config(), config).expect("a config");
         home

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use super::serve::{AuthService, Interrupt};
 use super::{CliError, output, runtime, telemetry};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AudienceConfig, Config, Log, LogFormat, Span};
-use crate::http;
+use crate::config::{AudienceConfig, Config, DatabaseUrl, Log, LogFormat, Span};
+use crate::http::{self, PageSettings};
 use crate::jose::Algorithm;
 use crate::verify::Verifier;
 use crate::verify::dial::{self, UrlRule};
@@ -72,7 +72,11 @@ async fn demonstrate(args: &DemoArgs, folder: &Path) -> Result<(), CliError> {
         args.admin_listen,
         folder,
     );
-    let auth = AuthService::start(&config, public, admin, stopped.clone()).await?;
+    let page = PageSettings {
+        api: Some(format!("http://{api_address}")),
+        audience: Some(AUDIENCE.into()),
+    };
+    let auth = AuthService::start(&config, public, admin, page, stopped.clone()).await?;
     let client = dial::default_client(UrlRule::default()).map_err(CliError::failed)?;
     let verifier = Verifier::builder()
         .issuer(&config.issuer)
@@ -120,6 +124,7 @@ fn configure(listen: SocketAddr, admin_listen: SocketAddr, folder: &Path) -> Con
         ..Config::default()
     };
     config.keys.store = folder.join("keys");
+    config.database.url = DatabaseUrl(format!("sqlite://{}", folder.join("keywheel.db").display()));
     // So short that the walk need not wait for minutes; a real service keeps the defaults.
     config.keys.jwks_max_age = Span(Duration::from_secs(1));
     config.keys.clock_skew = Span(Duration::from_secs(1));
@@ -127,6 +132,8 @@ fn configure(listen: SocketAddr, admin_listen: SocketAddr, folder: &Path) -> Con
         name: name.into(),
         algorithm: Some(algorithm),
         scopes: vec!["tasks:read".into(), "tasks:write".into()],
+        default_scopes: None,
+        ttl: None,
     };
     config.audience = vec![
         audience(AUDIENCE, Algorithm::EdDSA),

@@ -26,6 +26,9 @@ algorithms = ["EdDSA", "RS256"]
 jwks_max_age = "1s"
 clock_skew = "1s"
 
+[database]
+url = "sqlite://{{database}}"
+
 [[audience]]
 name = "{AUDIENCES["EdDSA"]}"
 scopes = ["orders:read"]
@@ -60,7 +63,7 @@ class Keywheel:
     @classmethod
     def configure(cls, binary, folder):
         config = Path(folder, "keywheel.toml")
-        config.write_text(CONFIG.format(store=Path(folder, "keys")))
+        config.write_text(CONFIG.format(store=Path(folder, "keys"), database=Path(folder, "keywheel.db")))
         return cls(str(binary), str(config))
 
     @classmethod
