@@ -4,6 +4,7 @@
 
 mod demo;
 mod explain;
+mod gate;
 mod keys;
 mod output;
 mod serve;
@@ -38,6 +39,7 @@ struct Cli {
 enum Command {
     Demo(demo::DemoArgs),
     Serve(serve::ServeArgs),
+    Gate(gate::GateArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     Token(token::TokenArgs),
@@ -117,6 +119,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Gate(args) => gate::run(args),
         Command::Keys(command) => keys::run(command),
         Command::Token(args) => token::run(args),
         Command::Verify(args) => verify::run(args),
