@@ -188,7 +188,7 @@ def main() -> None:
             if failed:
                 for log in sorted(home.glob("*.log")):
                     print(f"--- {log.name}\n{log.read_text()[-2000:]}")
-    print(f"proxies: {passed} passed, {failed} failed")
+    print(f"{passed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 
 
