@@ -7,7 +7,7 @@
 //! keys    remote: fetch → parse → KeySet ┐
 //!         local:  rotator → KeyRing ─────┴→ Publisher ⇒ ArcSwap<KeySet> ⇒ Reader
 //! miss    unknown kid → refresh (at most one fetch, bounded in rate) → publish → one more try
-//! stage   announced (≥ JWKS max-age + skew) → signing → retired (≥ longest token + skew) → gone
+//! stage   announced (≥ JWKS max-age + skew) → signing → retired (≥ last token + skew) → gone;  revoked at any time
 //! ```
 //!
 //! # A backend

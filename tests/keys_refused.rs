@@ -231,5 +231,12 @@ fn a_clock_that_is_years_off() {
         assert_eq!(revoked.code, 0, "{}", revoked.stderr);
         let forced = home.run(&["keys", "rotate", "--force", "--reason", "x"]);
         assert_eq!(forced.code, 0, "{}", forced.stderr);
+        assert_eq!(
+            home.run(&["keys", "plan"]).code,
+            0,
+            "and then the ring goes by the clock"
+        );
+        let service = home.serve();
+        assert_eq!(get(service.admin, "/readyz").status, 200);
     }
 }
