@@ -1,6 +1,6 @@
 //! Keys in a database: the same promises as in a folder, and a database that refuses a second signer.
 //!
-//! On SQLite; on PostgreSQL too where `KEYWHEEL_TEST_POSTGRES` names an empty database.
+//! On SQLite; on PostgreSQL too, with a server: `./test postgres`.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +23,6 @@ use keywheel::{Algorithm, Clock as _, ManualClock, Metrics, NumericDate};
 use serde_json::Value;
 use sqlx::{Connection as _, Executor as _, Row as _};
 use support::process::{Home, Outcome, Service, get, until};
-use tempfile::TempDir;
 
 const NOW: NumericDate = NumericDate::from_seconds(1_790_000_000);
 const WRAPPING: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -35,14 +34,38 @@ fn policy() -> RotationPolicy {
     }
 }
 
-/// The databases to show this on; each empty.
-fn databases(folder: &TempDir) -> Vec<String> {
-    let mut urls = vec![format!("sqlite://{}", folder.path().join("k.db").display())];
-    match std::env::var("KEYWHEEL_TEST_POSTGRES") {
-        Ok(url) => urls.push(url),
-        Err(_) => println!("KEYWHEEL_TEST_POSTGRES is not set: SQLite alone"),
-    }
-    urls
+/// An empty database of a test's own on the server that the test part has started.
+fn postgres() -> String {
+    let server = std::env::var("TEST_POSTGRES_URL").expect("TEST_POSTGRES_URL");
+    let mut bytes = [0; 12];
+    aws_lc_rs::rand::fill(&mut bytes).unwrap();
+    let name: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let create = format!("create database keys_{name}");
+    sql(&format!("{server}/postgres"), create.leak()).unwrap();
+    format!("{server}/keys_{name}")
+}
+
+/// The promises, each on both engines.
+macro_rules! on_both {
+    ($($promise:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[test] fn $promise() {
+                let folder = tempfile::TempDir::new().unwrap();
+                super::$promise(format!("sqlite://{}", folder.path().join("k.db").display()));
+            })*
+        }
+        mod postgres {
+            $(#[test] #[ignore = "needs a server: ./test postgres"] fn $promise() {
+                super::$promise(super::postgres());
+            })*
+        }
+    };
+}
+
+on_both! {
+    keys_in_a_database_rotate_mint_and_are_revoked_as_in_a_folder,
+    the_database_itself_refuses_a_second_signer,
+    writers_on_a_database_take_turns_and_none_is_lost,
 }
 
 fn store(url: &str) -> DatabaseKeyStore {
@@ -77,107 +100,95 @@ fn text(url: &str, query: &'static str) -> Vec<String> {
     })
 }
 
-#[test]
-fn keys_in_a_database_rotate_mint_and_are_revoked_as_in_a_folder() {
-    let folder = TempDir::new().unwrap();
-    for url in databases(&folder) {
-        let clock = ManualClock::new(NOW);
-        let (one, two) = (issuer(&url, &clock), issuer(&url, &clock));
-        assert_eq!(
-            one.published().jwks,
-            two.published().jwks,
-            "one ring for two servers"
-        );
-        clock.advance(Duration::from_secs(700));
-        let old = one.mint(&Grant::new("u", "a")).unwrap();
-        apply_rotation(
-            &store(&url),
-            &policy(),
-            &[Algorithm::EdDSA],
-            clock.now(),
-            How::default(),
-        )
-        .unwrap();
-        for server in [&one, &two] {
-            server.tick().unwrap();
-            let new = server.mint(&Grant::new("u", "a")).unwrap();
-            assert_ne!(new.kid, old.kid);
-            assert!(String::from_utf8_lossy(&server.published().jwks).contains(&old.kid));
-        }
-        let how = How {
-            reason: Some("stolen"),
-            ..How::default()
-        };
-        apply_revocation(&store(&url), &policy(), &old.kid, clock.now(), how).unwrap();
-        two.tick().unwrap();
-        assert!(!String::from_utf8_lossy(&two.published().jwks).contains(&old.kid));
-        // Only what signs, or will, has a private half, and none of them in the open.
-        let halves = text(&url, "select pem from private_keys");
-        assert_eq!(halves.len(), 2);
-        assert!(halves.iter().all(|pem| pem.contains("KEYWHEEL SEALED KEY")));
-        // And from inside a runtime, where nothing may wait.
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(async {
-            clock.advance(Duration::from_secs(7200));
-            one.mint(&Grant::new("u", "a")).unwrap();
-        });
+fn keys_in_a_database_rotate_mint_and_are_revoked_as_in_a_folder(url: String) {
+    let clock = ManualClock::new(NOW);
+    let (one, two) = (issuer(&url, &clock), issuer(&url, &clock));
+    assert_eq!(
+        one.published().jwks,
+        two.published().jwks,
+        "one ring for two servers"
+    );
+    clock.advance(Duration::from_secs(700));
+    let old = one.mint(&Grant::new("u", "a")).unwrap();
+    apply_rotation(
+        &store(&url),
+        &policy(),
+        &[Algorithm::EdDSA],
+        clock.now(),
+        How::default(),
+    )
+    .unwrap();
+    for server in [&one, &two] {
+        server.tick().unwrap();
+        let new = server.mint(&Grant::new("u", "a")).unwrap();
+        assert_ne!(new.kid, old.kid);
+        assert!(String::from_utf8_lossy(&server.published().jwks).contains(&old.kid));
     }
+    let how = How {
+        reason: Some("stolen"),
+        ..How::default()
+    };
+    apply_revocation(&store(&url), &policy(), &old.kid, clock.now(), how).unwrap();
+    two.tick().unwrap();
+    assert!(!String::from_utf8_lossy(&two.published().jwks).contains(&old.kid));
+    // Only what signs, or will, has a private half, and none of them in the open.
+    let halves = text(&url, "select pem from private_keys");
+    assert_eq!(halves.len(), 2);
+    assert!(halves.iter().all(|pem| pem.contains("KEYWHEEL SEALED KEY")));
+    // And from inside a runtime, where nothing may wait.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        clock.advance(Duration::from_secs(7200));
+        one.mint(&Grant::new("u", "a")).unwrap();
+    });
 }
 
-#[test]
-fn the_database_itself_refuses_a_second_signer() {
-    let folder = TempDir::new().unwrap();
-    for url in databases(&folder) {
-        let clock = ManualClock::new(NOW);
-        let issuer = issuer(&url, &clock);
-        for stage in [
-            "update key_stages set stage = 'signing'",
-            "update key_stages set stage = 'announced'",
-            "update key_stages set stage = 'nonsense'",
-            "insert into key_ring (id, serial, document) values (2, 1, '')",
-        ] {
-            let refused = sql(&url, stage).unwrap_err();
-            assert!(refused.as_database_error().is_some(), "{refused}");
-        }
-        issuer.tick().unwrap();
+fn the_database_itself_refuses_a_second_signer(url: String) {
+    let clock = ManualClock::new(NOW);
+    let issuer = issuer(&url, &clock);
+    for stage in [
+        "update key_stages set stage = 'signing'",
+        "update key_stages set stage = 'announced'",
+        "update key_stages set stage = 'nonsense'",
+        "insert into key_ring (id, serial, document) values (2, 1, '')",
+    ] {
+        let refused = sql(&url, stage).unwrap_err();
+        assert!(refused.as_database_error().is_some(), "{refused}");
     }
+    issuer.tick().unwrap();
 }
 
-#[test]
-fn writers_on_a_database_take_turns_and_none_is_lost() {
-    let folder = TempDir::new().unwrap();
-    for url in databases(&folder) {
-        let clock = ManualClock::new(NOW);
-        issuer(&url, &clock);
-        let shared = store(&url);
-        std::thread::scope(|scope| {
-            for index in 0..4 {
-                let (url, shared) = (&url, &shared);
-                scope.spawn(move || {
-                    let own = store(url);
-                    // Two by one store and two by stores of their own: as threads, and as processes.
-                    let store: &dyn KeyStore = if index % 2 == 0 { shared } else { &own };
-                    for _ in 0..3 {
-                        let how = How {
-                            force: true,
-                            ..How::default()
-                        };
-                        apply_rotation(store, &policy(), &[Algorithm::EdDSA], NOW, how).unwrap();
-                    }
-                });
-            }
-        });
-        let ring = shared.load().unwrap().ring;
-        let count = |stage| ring.keys.iter().filter(|key| key.stage == stage).count();
-        assert_eq!(
-            (
-                count(Stage::Signing),
-                count(Stage::Announced),
-                count(Stage::Retired)
-            ),
-            (1, 1, 12)
-        );
-    }
+fn writers_on_a_database_take_turns_and_none_is_lost(url: String) {
+    let clock = ManualClock::new(NOW);
+    issuer(&url, &clock);
+    let shared = store(&url);
+    std::thread::scope(|scope| {
+        for index in 0..4 {
+            let (url, shared) = (&url, &shared);
+            scope.spawn(move || {
+                let own = store(url);
+                // Two by one store and two by stores of their own: as threads, and as processes.
+                let store: &dyn KeyStore = if index % 2 == 0 { shared } else { &own };
+                for _ in 0..3 {
+                    let how = How {
+                        force: true,
+                        ..How::default()
+                    };
+                    apply_rotation(store, &policy(), &[Algorithm::EdDSA], NOW, how).unwrap();
+                }
+            });
+        }
+    });
+    let ring = shared.load().unwrap().ring;
+    let count = |stage| ring.keys.iter().filter(|key| key.stage == stage).count();
+    assert_eq!(
+        (
+            count(Stage::Signing),
+            count(Stage::Announced),
+            count(Stage::Retired)
+        ),
+        (1, 1, 12)
+    );
 }
 
 fn home() -> Home {
