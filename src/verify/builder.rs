@@ -7,9 +7,10 @@ use reqwest::Url;
 
 use super::dial::{self, ClientError, UrlRule};
 use super::fetch::Fetcher;
-use super::keyset::{self, KeySet};
+use super::keyset::{self, KeySet, Reader};
 use super::refresh::{RefreshPolicy, RemoteKeys};
 use super::source::Location;
+use super::status::{ListMaker, StatusCheck, StatusLists};
 use super::tables::{DEFAULT_TABLES, Tables};
 use super::token_cache::{DEFAULT_SLOTS, TokenCache};
 use super::{Inner, Trusted, Verifier};
@@ -78,7 +79,9 @@ pub enum BuildError {
     #[error("require: more than {} claims", Policy::MAX_REQUIRED)]
     TooManyRequired,
     /// Keys that must be fetched need a task to fetch them.
-    #[error("issuer `{issuer}` has remote keys: build the verifier inside a Tokio runtime")]
+    #[error(
+        "issuer `{issuer}` has remote keys or status lists: build the verifier inside a Tokio runtime"
+    )]
     NoRuntime {
         /// The issuer in question.
         issuer: String,
@@ -96,11 +99,13 @@ pub enum BuildError {
 pub struct TrustedIssuer {
     name: String,
     static_keys: Option<JwkSet>,
+    published: Option<Reader>,
     /// Places of the one key set, in the order in which they are tried; by discovery if there is none.
     places: Vec<Place>,
     audiences: Vec<Box<str>>,
     algorithms: Vec<Algorithm>,
     leeway: Option<Duration>,
+    status: Option<StatusCheck>,
 }
 
 #[derive(Debug, Clone)]
@@ -119,10 +124,12 @@ impl TrustedIssuer {
         TrustedIssuer {
             name: issuer.into(),
             static_keys: None,
+            published: None,
             places: Vec::new(),
             audiences: Vec::new(),
             algorithms: vec![Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256],
             leeway: None,
+            status: None,
         }
     }
 
@@ -146,9 +153,22 @@ impl TrustedIssuer {
         self
     }
 
+    /// The keys that this process publishes itself, by the [`Publisher`](super::Publisher) at the other end; nothing is fetched.
+    pub fn published_keys(mut self, keys: Reader) -> Self {
+        self.published = Some(keys);
+        self
+    }
+
     /// As [`VerifierBuilder::leeway`], for this issuer alone.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = Some(leeway);
+        self
+    }
+
+    /// What becomes of tokens that refer to a status list, which says whose session has ended. By default the list decides, and
+    /// tokens are refused while it cannot be had; for static keys nothing is fetched, and so nothing is asked.
+    pub fn status_check(mut self, check: StatusCheck) -> Self {
+        self.status = Some(check);
         self
     }
 
@@ -164,9 +184,26 @@ impl TrustedIssuer {
         self
     }
 
-    /// Where to fetch; nothing for static keys.
+    fn status_rule(&self) -> StatusCheck {
+        self.status.unwrap_or(match self.has_keys() {
+            true => StatusCheck::Ignore,
+            false => StatusCheck::FailClosed,
+        })
+    }
+
+    /// Whether anything of this issuer's is ever fetched.
+    fn fetches(&self) -> bool {
+        !self.has_keys() || self.status_rule() != StatusCheck::Ignore
+    }
+
+    /// Its keys are at hand, and none are fetched.
+    fn has_keys(&self) -> bool {
+        self.static_keys.is_some() || self.published.is_some()
+    }
+
+    /// Where to fetch; nothing for keys that are at hand.
     fn locations(&self, rule: UrlRule) -> Result<Vec<Location>, BuildError> {
-        if self.static_keys.is_some() {
+        if self.has_keys() {
             return Ok(Vec::new());
         }
         let places = match &*self.places {
@@ -233,9 +270,19 @@ impl VerifierBuilder {
         self.last(|issuer| issuer.static_keys(set))
     }
 
+    /// As [`TrustedIssuer::published_keys`], for the issuer named last.
+    pub fn published_keys(self, keys: Reader) -> Self {
+        self.last(|issuer| issuer.published_keys(keys))
+    }
+
     /// As [`TrustedIssuer::audience`], for the issuer named last.
     pub fn audience(self, audience: impl Into<Box<str>>) -> Self {
         self.last(|issuer| issuer.audience(audience))
+    }
+
+    /// As [`TrustedIssuer::status_check`], for the issuer named last.
+    pub fn status_check(self, check: StatusCheck) -> Self {
+        self.last(|issuer| issuer.status_check(check))
     }
 
     /// As [`TrustedIssuer::algorithms`], for the issuer named last.
@@ -354,45 +401,54 @@ impl VerifierBuilder {
         let mut client = self.client.clone();
         let mut trusted = Vec::new();
         for issuer in &self.issuers {
+            let name: Arc<str> = issuer.name.as_str().into();
             let (publisher, keys) = keyset::channel();
             let locations = issuer.locations(self.rule)?;
-            let remote = match &issuer.static_keys {
-                Some(set) => {
+            let keys = issuer.published.clone().unwrap_or(keys);
+            let fetching = match issuer.fetches() {
+                false => None,
+                true => Some(self.fetching(&name, &mut client, &clock)?),
+            };
+            let remote = match (&issuer.static_keys, &fetching) {
+                (Some(set), _) => {
                     publisher.publish(Arc::new(KeySet::new(set.clone(), None)));
                     None
                 }
-                None => {
-                    let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
-                        BuildError::NoRuntime {
-                            issuer: issuer.name.clone(),
-                        }
-                    })?;
-                    let client = match &client {
-                        Some(client) => client.clone(),
-                        None => client
-                            .insert(dial::default_client(self.rule).map_err(BuildError::Client)?)
-                            .clone(),
-                    };
-                    let deadline = self.refresh.deadline;
-                    let fetcher = Fetcher::new(client, clock.clone(), deadline, self.rule);
-                    Some(RemoteKeys::start(
-                        &runtime,
-                        locations,
-                        fetcher,
-                        publisher,
-                        clock.clone(),
-                        self.refresh.clone(),
-                        metrics.source(&issuer.name),
-                    ))
-                }
+                (None, Some((runtime, fetcher))) if !issuer.has_keys() => Some(RemoteKeys::start(
+                    runtime,
+                    locations,
+                    fetcher.clone(),
+                    publisher,
+                    clock.clone(),
+                    self.refresh.clone(),
+                    metrics.source(&name),
+                )),
+                (None, _) => None,
             };
+            let status = fetching
+                .filter(|_| issuer.status_rule() != StatusCheck::Ignore)
+                .map(|(runtime, fetcher)| {
+                    let made = ListMaker {
+                        runtime,
+                        issuer: name.clone(),
+                        origin: Url::parse(&name).ok(),
+                        algorithms: issuer.algorithms.as_slice().into(),
+                        keys: keys.clone(),
+                        fetcher,
+                        clock: clock.clone(),
+                        policy: self.refresh.clone(),
+                        metrics: metrics.status_lists(&name),
+                    };
+                    StatusLists::new(issuer.status_rule(), made)
+                });
             trusted.push(Trusted {
-                name: issuer.name.as_str().into(),
                 algorithms: issuer.algorithms.as_slice().into(),
                 policy: self.policy(issuer),
                 keys,
                 remote,
-                outcomes: metrics.outcomes(&issuer.name),
+                status,
+                outcomes: metrics.outcomes(&name),
+                name,
             });
         }
         Ok(Verifier {
@@ -408,6 +464,27 @@ impl VerifierBuilder {
                 metrics,
             }),
         })
+    }
+
+    /// What it takes to fetch on behalf of `issuer`; one client for all of them.
+    fn fetching(
+        &self,
+        issuer: &str,
+        client: &mut Option<reqwest::Client>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(tokio::runtime::Handle, Fetcher), BuildError> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime {
+            issuer: issuer.into(),
+        })?;
+        let client = match client {
+            Some(client) => client.clone(),
+            None => client
+                .insert(dial::default_client(self.rule).map_err(BuildError::Client)?)
+                .clone(),
+        };
+        let deadline = self.refresh.deadline;
+        let fetcher = Fetcher::new(client, clock.clone(), deadline, self.rule);
+        Ok((runtime, fetcher))
     }
 
     fn check(&self) -> Result<(), BuildError> {
@@ -432,7 +509,7 @@ impl VerifierBuilder {
             if issuer.algorithms.is_empty() {
                 return Err(BuildError::NoAlgorithms { issuer: name() });
             }
-            if issuer.static_keys.is_some() && !issuer.places.is_empty() {
+            if issuer.has_keys() && !issuer.places.is_empty() {
                 return Err(BuildError::StaticAndRemote { issuer: name() });
             }
             let leeway = issuer.leeway.unwrap_or(self.leeway);
