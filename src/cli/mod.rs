@@ -10,6 +10,7 @@ mod serve;
 mod service;
 mod telemetry;
 mod token;
+mod users;
 mod verify;
 
 use std::path::PathBuf;
@@ -40,6 +41,8 @@ enum Command {
     Serve(serve::ServeArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    #[command(subcommand)]
+    Users(users::UsersCommand),
     Token(token::TokenArgs),
     Verify(verify::VerifyArgs),
     Explain(explain::ExplainArgs),
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Keys(command) => keys::run(command),
+        Command::Users(command) => users::run(command),
         Command::Token(args) => token::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Explain(args) => explain::run(args),
