@@ -40,6 +40,14 @@ pub enum Event {
     KeyRetired,
     /// A key left the published set.
     KeyRemoved,
+    /// A key left the published set although tokens of it may live.
+    KeyRevoked,
+    /// Tokens of an audience are signed by another algorithm.
+    AudienceMigrated,
+    /// The key set, or private keys, were given out on the command line.
+    KeysExported,
+    /// Private keys were sealed anew.
+    KeysRewrapped,
     /// An operator overrode a rule that protects verifiers.
     Forced,
     /// A token was minted on the command line.
@@ -72,6 +80,10 @@ impl Event {
             Event::KeySigning => "key_signing",
             Event::KeyRetired => "key_retired",
             Event::KeyRemoved => "key_removed",
+            Event::KeyRevoked => "key_revoked",
+            Event::AudienceMigrated => "audience_migrated",
+            Event::KeysExported => "keys_exported",
+            Event::KeysRewrapped => "keys_rewrapped",
             Event::Forced => "forced",
             Event::TokenMinted => "token_minted",
             Event::SignedUp => "signed_up",

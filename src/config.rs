@@ -212,6 +212,20 @@ impl Log {
     }
 }
 
+/// Who runs this program, for the audit trail: the name in the environment, else the number.
+#[expect(clippy::disallowed_methods, reason = "here the environment is read")]
+pub(crate) fn operator() -> String {
+    use std::os::unix::fs::MetadataExt as _;
+    let named = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .filter_map(|variable| std::env::var(variable).ok())
+        .find(|name| !name.is_empty());
+    named.unwrap_or_else(|| match std::fs::metadata("/proc/self") {
+        Ok(process) => format!("uid {}", process.uid()),
+        Err(_) => "unknown".into(),
+    })
+}
+
 /// A setting that cannot be used. One line: where, which, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {

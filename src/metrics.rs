@@ -1,5 +1,7 @@
 //! Every metric: its name, its help, its labels. Label values come from closed lists: no input can create a time series.
 
+mod sharded;
+
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,7 +14,8 @@ use prometheus::{
 
 use crate::clock::Clock;
 use crate::verify::Reason;
-use crate::verify::refresh::SourceState;
+use crate::verify::source::SourceState;
+use sharded::{ShardedCounter, ShardedCounterVec};
 
 /// The `issuer` label of a verification that ended before a configured issuer was found.
 pub(crate) const NO_ISSUER: &str = "none";
@@ -24,8 +27,8 @@ const FETCH_BUCKETS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
-    verifications: IntCounterVec,
-    token_cache: IntCounterVec,
+    verifications: ShardedCounterVec,
+    token_cache: ShardedCounterVec,
     jwks_fetches: IntCounterVec,
     jwks_fetch_seconds: HistogramVec,
     jwks_keys: IntGaugeVec,
@@ -53,19 +56,19 @@ impl Metrics {
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let metrics = Metrics {
             registry: registry.clone(),
-            verifications: counters(
+            verifications: ShardedCounterVec::new(counters(
                 "verifications_total",
                 "Tokens verified, by issuer and outcome: `accepted` or the reason for refusal.",
                 &["issuer", "outcome"],
-            )?,
-            token_cache: counters(
+            )?),
+            token_cache: ShardedCounterVec::new(counters(
                 "token_cache_total",
                 "Accepted tokens looked up in the token cache, by result; many misses mean more tokens in use than places.",
                 &["result"],
-            )?,
+            )?),
             jwks_fetches: counters(
                 "jwks_fetches_total",
-                "Fetches of an issuer's key set, by result: `modified`, `not_modified`, or the kind of failure.",
+                "Fetches of an issuer's key set, by result: `modified`, `not_modified`, `pushed` for a change that a held request brought, or the kind of failure.",
                 &["issuer", "result"],
             )?,
             jwks_fetch_seconds: HistogramVec::new(
@@ -121,7 +124,7 @@ impl Metrics {
     }
 
     pub(crate) fn outcomes(&self, issuer: &str) -> Outcomes {
-        let counter = |outcome| self.verifications.with_label_values(&[issuer, outcome]);
+        let counter = |outcome| self.verifications.counter(&[issuer, outcome]);
         Outcomes {
             accepted: counter("accepted"),
             rejected: Reason::ALL.map(|reason| counter(reason.code())),
@@ -130,8 +133,8 @@ impl Metrics {
 
     pub(crate) fn token_cache(&self) -> CacheResults {
         CacheResults {
-            hit: self.token_cache.with_label_values(&["hit"]),
-            miss: self.token_cache.with_label_values(&["miss"]),
+            hit: self.token_cache.counter(&["hit"]),
+            miss: self.token_cache.counter(&["miss"]),
         }
     }
 
@@ -150,8 +153,8 @@ impl Metrics {
 /// The counters of one issuer's verifications, found once and then only added to.
 #[derive(Debug)]
 pub(crate) struct Outcomes {
-    accepted: IntCounter,
-    rejected: [IntCounter; Reason::ALL.len()],
+    accepted: Arc<ShardedCounter>,
+    rejected: [Arc<ShardedCounter>; Reason::ALL.len()],
 }
 
 // === impl Outcomes ===
@@ -169,8 +172,8 @@ impl Outcomes {
 /// What came of looking accepted tokens up.
 #[derive(Debug)]
 pub(crate) struct CacheResults {
-    hit: IntCounter,
-    miss: IntCounter,
+    hit: Arc<ShardedCounter>,
+    miss: Arc<ShardedCounter>,
 }
 
 // === impl CacheResults ===
@@ -199,11 +202,14 @@ pub(crate) struct SourceMetrics {
 // === impl SourceMetrics ===
 
 impl SourceMetrics {
-    pub(crate) fn fetched(&self, result: &'static str, took: Duration) {
+    /// `took` is `None` for a request that was held: how long says nothing about the server.
+    pub(crate) fn fetched(&self, result: &'static str, took: Option<Duration>) {
         self.fetches
             .with_label_values(&[self.issuer.as_str(), result])
             .inc();
-        self.seconds.observe(took.as_secs_f64());
+        if let Some(took) = took {
+            self.seconds.observe(took.as_secs_f64());
+        }
     }
 
     /// From now on the age of this source is shown.
@@ -299,10 +305,13 @@ fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, promet
 #[cfg(feature = "server")]
 pub(crate) mod issuer {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use arc_swap::ArcSwapOption;
     use prometheus::core::Collector;
-    use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+    use prometheus::{
+        Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Registry,
+    };
 
     use super::{counters, gauges};
     use crate::issue::{KeyRing, RotationPolicy, Stage, Watchers};
@@ -310,6 +319,11 @@ pub(crate) mod issuer {
 
     /// The `audience` label of tokens for an audience that the configuration does not name.
     const OTHER_AUDIENCE: &str = "other";
+
+    /// Upper bounds in seconds: EdDSA takes tens of microseconds, RS256 a millisecond.
+    const SIGNING_BUCKETS: &[f64] = &[
+        0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.1,
+    ];
 
     /// Upper bounds in seconds: the promise is one second.
     const PROPAGATION_BUCKETS: &[f64] = &[
@@ -327,6 +341,8 @@ pub(crate) mod issuer {
         sessions_active: IntGauge,
         watchers: WatcherGauges,
         revocation_propagation: Histogram,
+        signing_key_age: IntGaugeVec,
+        signing_seconds: HistogramVec,
     }
 
     /// `jwks_watchers`, counted when it is asked for.
@@ -408,6 +424,19 @@ pub(crate) mod issuer {
                     )?,
                     watchers: Arc::default(),
                 },
+                signing_key_age: gauges(
+                    "signing_key_age_seconds",
+                    "Seconds since the key that signs began to; past keys.rotate_every a rotation is overdue.",
+                    &["alg"],
+                )?,
+                signing_seconds: HistogramVec::new(
+                    HistogramOpts::new(
+                        "keywheel_signing_seconds",
+                        "Seconds that one signature of a token took.",
+                    )
+                    .buckets(SIGNING_BUCKETS.to_vec()),
+                    &["alg"],
+                )?,
                 revocation_propagation: Histogram::with_opts(
                     HistogramOpts::new(
                         "keywheel_revocation_propagation_seconds",
@@ -425,6 +454,8 @@ pub(crate) mod issuer {
             registry.register(Box::new(metrics.http_requests.clone()))?;
             registry.register(Box::new(metrics.watchers.clone()))?;
             registry.register(Box::new(metrics.revocation_propagation.clone()))?;
+            registry.register(Box::new(metrics.signing_key_age.clone()))?;
+            registry.register(Box::new(metrics.signing_seconds.clone()))?;
             Ok(metrics)
         }
 
@@ -439,7 +470,7 @@ pub(crate) mod issuer {
             self.revocation_propagation.clone()
         }
 
-        pub(crate) fn show(&self, ring: &KeyRing, policy: &RotationPolicy, _now: NumericDate) {
+        pub(crate) fn show(&self, ring: &KeyRing, policy: &RotationPolicy, now: NumericDate) {
             for &alg in &policy.algorithms {
                 for stage in Stage::ALL {
                     let count = ring
@@ -455,10 +486,20 @@ pub(crate) mod issuer {
                     .keys
                     .iter()
                     .filter(|key| key.alg == alg)
-                    .filter_map(|key| policy.next_step_at(ring, key))
+                    .filter_map(|key| policy.next_step_at(ring, key, now))
                     .min();
                 let next_transition = self.next_transition.with_label_values(&[alg.name()]);
                 next_transition.set(next.map_or(0, NumericDate::seconds));
+            }
+        }
+
+        pub(crate) fn show_ages(&self, ring: &KeyRing, policy: &RotationPolicy, now: NumericDate) {
+            for &alg in &policy.algorithms {
+                let since = ring.signing(alg).and_then(|key| key.signing_since);
+                let age = since.map_or(Duration::ZERO, |since| now.since(since));
+                self.signing_key_age
+                    .with_label_values(&[alg.name()])
+                    .set(i64::try_from(age.as_secs()).unwrap_or(i64::MAX));
             }
         }
 
@@ -469,7 +510,10 @@ pub(crate) mod issuer {
         }
 
         /// `audience` only if the configuration names it: a caller's own would make time series.
-        pub(crate) fn minted(&self, alg: Algorithm, audience: Option<&str>) {
+        pub(crate) fn minted(&self, alg: Algorithm, audience: Option<&str>, signing: Duration) {
+            self.signing_seconds
+                .with_label_values(&[alg.name()])
+                .observe(signing.as_secs_f64());
             self.tokens_issued
                 .with_label_values(&[alg.name(), audience.unwrap_or(OTHER_AUDIENCE)])
                 .inc();

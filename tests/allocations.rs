@@ -10,7 +10,7 @@
 use allocation_counter::{AllocationInfo, measure};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use keywheel::jose::{Compact, MAX_TOKEN_BYTES, Policy, RegisteredClaims};
+use keywheel::jose::{Compact, MAX_TOKEN_BYTES, Policy, RegisteredClaims, SigningKey};
 use keywheel::{Algorithm, Claims, JwkSet, ManualClock, NumericDate, Verifier, VerifyingKey};
 
 const KEY: &str =
@@ -211,6 +211,63 @@ fn a_key_set_costs_its_length() {
         }),
     ] {
         check_linear(what, input, read);
+    }
+}
+
+/// Once a thread has what it keeps for itself, that is from the second time on.
+fn allocations(run: impl Fn() -> bool) -> u64 {
+    assert!(run());
+    let info = measure(|| assert!(run()));
+    info.count_total
+}
+
+#[test]
+fn an_accepted_token_costs_two_allocations_and_a_cached_one_none() {
+    for algorithm in [Algorithm::EdDSA, Algorithm::RS256] {
+        let (_, pkcs8) = SigningKey::generate(algorithm).unwrap();
+        let key = SigningKey::from_pkcs8(algorithm, &pkcs8, Some("a")).unwrap();
+        let verifier = |cache| {
+            let set = format!(r#"{{"keys":[{}]}}"#, key.verifying_key().to_jwk());
+            Verifier::builder()
+                .issuer("https://issuer.example")
+                .static_keys(JwkSet::parse(set.as_bytes()).unwrap())
+                .audience("api")
+                .clock(ManualClock::new(NumericDate::from_seconds(1_790_000_000)))
+                .token_cache(cache)
+                .audit_rate(0)
+                .build()
+                .unwrap()
+        };
+        let input = token(
+            &format!(r#"{{"alg":"{algorithm}","kid":"a","typ":"at+jwt"}}"#),
+            r#"{"iss":"https://issuer.example","aud":["api","b"],"sub":"user-1","scope":"orders:read","roles":["a"],"exp":1790000900}"#,
+        );
+        let input = input.rsplit_once('.').unwrap().0.to_owned();
+        let signature = BASE64URL.encode(key.sign(input.as_bytes()).unwrap());
+        let good = format!("{input}.{signature}");
+        let bad = format!(
+            "{input}.{}",
+            BASE64URL.encode(vec![1; BASE64URL.decode(&signature).unwrap().len()])
+        );
+        let (off, on) = (verifier(0), verifier(64));
+        let reads = |verifier: &Verifier, token: &str| {
+            verifier.try_verify::<Claims>(token).is_ok_and(|token| {
+                token.subject() == "user-1"
+                    && token.kid() == Some("a")
+                    && token.has_scope("orders:read")
+                    && token.has_role("a")
+            })
+        };
+        // The decoded token, and the entry that owns it; the cache shares both.
+        assert_eq!(allocations(|| reads(&off, &good)), 2, "{algorithm}");
+        assert_eq!(
+            measure(|| assert!(reads(&on, &good))).count_total,
+            2,
+            "{algorithm}"
+        );
+        assert_eq!(allocations(|| reads(&on, &good)), 0, "{algorithm}");
+        // One is the decoded token; dalek boxes its error.
+        assert!(allocations(|| !reads(&on, &bad)) <= 2, "{algorithm}");
     }
 }
 

@@ -133,7 +133,17 @@ async fn a_list_is_signed_anew_before_it_expires_and_when_the_key_changes() {
     let store = keywheel::store::FileKeyStore::existing(&auth.config.keys.store).unwrap();
     let policy = auth.config.rotation_policy();
     let now = keywheel::Clock::now(&auth.clock);
-    keywheel::issue::apply_rotation(&store, &policy, &policy.algorithms, now, true, false).unwrap();
+    keywheel::issue::apply_rotation(
+        &store,
+        &policy,
+        &policy.algorithms,
+        now,
+        keywheel::issue::How {
+            force: true,
+            ..Default::default()
+        },
+    )
+    .unwrap();
     auth.issuer.tick().unwrap();
     let after = fetch().await;
     assert_ne!(before.split('.').next(), after.split('.').next());

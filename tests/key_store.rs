@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use keywheel::issue::{
-    Grant, Issuer, RotationError, RotationPolicy, Stage, TokenSettings, apply_rotation,
+    Grant, How, Issuer, RotationError, RotationPolicy, Stage, TokenSettings, apply_rotation,
 };
 use keywheel::store::{FileKeyStore, KeyStore as _};
 use keywheel::{Algorithm, Clock as _, ManualClock, Metrics, NumericDate};
@@ -35,8 +35,10 @@ fn rotate(folder: &TempDir, now: NumericDate, force: bool) -> Result<(), Rotatio
         &policy,
         &policy.algorithms,
         now,
-        force,
-        false,
+        How {
+            force,
+            ..How::default()
+        },
     )
     .map(|_| ())
 }
@@ -136,6 +138,10 @@ fn a_scheduled_rotation_happens_when_it_is_due_and_not_before() {
     clock.advance(Duration::from_secs(30 * 24 * 3600 - 1));
     issuer.tick().unwrap();
     assert_eq!(signing(&issuer), first);
+    // Its last token.
+    let day = Duration::from_secs(24 * 3600);
+    let minted = issuer.mint(&Grant::new("u", "a").ttl(day)).unwrap();
+    assert_eq!(minted.kid, first);
     clock.advance(Duration::from_secs(1));
     issuer.tick().unwrap();
     assert_eq!(signing(&issuer), next);
@@ -143,13 +149,82 @@ fn a_scheduled_rotation_happens_when_it_is_due_and_not_before() {
         issuer.published().ring.get(&first).unwrap().stage,
         Stage::Retired
     );
-    // Its last token can live for a day, and clocks may be a minute apart.
-    clock.advance(Duration::from_secs(24 * 3600 + 59));
+    // It lives for a day, clocks may be a minute apart, and its end was written down at most an hour ahead.
+    let stage = |issuer: &Issuer| issuer.published().ring.get(&first).unwrap().stage;
+    clock.advance(day + Duration::from_secs(58));
     issuer.tick().unwrap();
-    assert!(issuer.published().ring.get(&first).is_some());
-    clock.advance(Duration::from_secs(1));
+    assert_eq!(stage(&issuer), Stage::Retired);
+    clock.advance(Duration::from_secs(3601));
     issuer.tick().unwrap();
-    assert!(issuer.published().ring.get(&first).is_none());
+    assert_eq!(stage(&issuer), Stage::Gone);
+    let published = issuer.published();
+    assert!(!String::from_utf8_lossy(&published.jwks).contains(&first));
+}
+
+#[test]
+fn a_retired_key_without_living_tokens_goes_at_once() {
+    let (folder, clock) = (TempDir::new().unwrap(), ManualClock::new(NOW));
+    let issuer = open(&folder, &clock);
+    let first = issuer.mint(&Grant::new("u", "a")).unwrap().kid;
+    clock.advance(Duration::from_secs(7 * 24 * 3600));
+    rotate(&folder, clock.now(), false).unwrap();
+    clock.advance(Duration::from_secs(60));
+    issuer.tick().unwrap();
+    assert_eq!(
+        issuer.published().ring.get(&first).unwrap().stage,
+        Stage::Gone
+    );
+}
+
+#[test]
+fn what_tokens_live_is_written_down_before_they_are_given_and_not_for_each() {
+    let (folder, clock) = (TempDir::new().unwrap(), ManualClock::new(NOW));
+    let issuer = open(&folder, &clock);
+    let until = || {
+        let ring = store(&folder).load().unwrap().ring;
+        ring.signing(Algorithm::EdDSA)
+            .unwrap()
+            .tokens_until
+            .unwrap()
+    };
+    let serial = || store(&folder).load().unwrap().ring.serial;
+    let before = serial();
+    for _ in 0..4000 {
+        clock.advance(Duration::from_secs(1));
+        let minted = issuer.mint(&Grant::new("u", "a")).unwrap();
+        assert!(
+            minted.expires_at <= until(),
+            "{} > {}",
+            minted.expires_at,
+            until()
+        );
+    }
+    assert!(serial() - before <= 3, "{} writes", serial() - before);
+    // And in a running service no caller waits for a write.
+    let before = serial();
+    issuer.tick().unwrap();
+    clock.advance(Duration::from_secs(1700));
+    issuer.mint(&Grant::new("u", "a")).unwrap();
+    issuer.tick().unwrap();
+    assert!(serial() > before);
+}
+
+#[test]
+fn no_token_is_given_whose_end_cannot_be_written_down() {
+    let (folder, clock) = (TempDir::new().unwrap(), ManualClock::new(NOW));
+    let issuer = open(&folder, &clock);
+    let keys = folder.path().join("keys");
+    // Full, read-only, gone: all the same to whoever writes.
+    std::fs::rename(&keys, folder.path().join("elsewhere")).unwrap();
+    issuer.mint(&Grant::new("u", "a")).unwrap();
+    clock.advance(Duration::from_secs(3600));
+    let refused = issuer.mint(&Grant::new("u", "a")).unwrap_err().to_string();
+    assert!(
+        refused.contains("the key store cannot be written"),
+        "{refused}"
+    );
+    std::fs::rename(folder.path().join("elsewhere"), &keys).unwrap();
+    issuer.mint(&Grant::new("u", "a")).unwrap();
 }
 
 #[test]

@@ -231,7 +231,7 @@ fn plain(members: &[(String, Value)]) -> String {
 // === what is signed is accepted ===
 
 /// Tokens for the audience named like an algorithm are signed by it.
-static ISSUING: LazyLock<(Issuer, Verifier)> = LazyLock::new(|| {
+static ISSUING: LazyLock<(tempfile::TempDir, Issuer, Verifier)> = LazyLock::new(|| {
     let algorithms = [
         Algorithm::EdDSA,
         Algorithm::Ed25519,
@@ -242,6 +242,7 @@ static ISSUING: LazyLock<(Issuer, Verifier)> = LazyLock::new(|| {
         let audience = Audience {
             algorithm: Some(algorithm),
             scopes: Vec::new(),
+            ..Audience::default()
         };
         (algorithm.name().to_owned(), audience)
     };
@@ -251,7 +252,6 @@ static ISSUING: LazyLock<(Issuer, Verifier)> = LazyLock::new(|| {
     };
     let mut settings = TokenSettings::new(ISSUER);
     settings.audiences = algorithms.into_iter().map(audience).collect();
-    // Minting needs the folder no more once it has been read.
     let folder = tempfile::tempdir().unwrap();
     let issuer = Issuer::open(
         FileKeyStore::open(folder.path()).unwrap(),
@@ -264,7 +264,7 @@ static ISSUING: LazyLock<(Issuer, Verifier)> = LazyLock::new(|| {
     let keys = JwkSet::parse(&issuer.published().jwks).unwrap();
     let names = algorithms.map(Algorithm::name);
     let verifier = verifier(keys, names, MAX_TOKEN_BYTES);
-    (issuer, verifier)
+    (folder, issuer, verifier)
 });
 
 proptest! {
@@ -280,7 +280,7 @@ proptest! {
         session in any::<Option<String>>(),
         ttl in 1_u64..=86_400,
     ) {
-        let (issuer, verifier) = &*ISSUING;
+        let (_, issuer, verifier) = &*ISSUING;
         let mut grant = Grant::new(&subject, audience).scope(&scope).ttl(Duration::from_secs(ttl));
         grant = roles.iter().fold(grant, Grant::role);
         grant = email.iter().fold(grant, Grant::email);

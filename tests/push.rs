@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use http::{Request, Response};
-use keywheel::issue::{Issuer, RotationPolicy, TokenSettings, WatcherStatus, apply_rotation};
+use keywheel::issue::{How, Issuer, RotationPolicy, TokenSettings, WatcherStatus, apply_rotation};
 use keywheel::store::FileKeyStore;
 use keywheel::{Algorithm, Clock as _, ManualClock, Metrics, NumericDate};
 use support::eventually;
@@ -89,7 +89,11 @@ impl Ground {
         let store = FileKeyStore::existing(self.folder.path().join("keys")).unwrap();
         let policy = policy();
         let now = self.clock.now();
-        apply_rotation(&store, &policy, &policy.algorithms, now, true, false).unwrap();
+        let how = How {
+            force: true,
+            ..How::default()
+        };
+        apply_rotation(&store, &policy, &policy.algorithms, now, how).unwrap();
         self.issuer.tick().unwrap();
     }
 }

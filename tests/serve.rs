@@ -202,7 +202,14 @@ fn a_polite_rotation_is_followed_without_a_restart() {
 fn a_forced_rotation_is_audited_as_forced() {
     let home = Home::with("jwks_max_age = \"10m\"");
     let _service = home.serve();
-    let dry = home.run(&["keys", "rotate", "--force", "--dry-run"]);
+    let dry = home.run(&[
+        "keys",
+        "rotate",
+        "--force",
+        "--reason",
+        "drill",
+        "--dry-run",
+    ]);
     assert_eq!(dry.code, 0);
     assert!(
         dry.stdout
@@ -212,7 +219,9 @@ fn a_forced_rotation_is_audited_as_forced() {
     );
     let before = home.list();
     assert_eq!(before.len(), 4, "a dry run changes nothing");
-    let forced = home.run(&["keys", "rotate", "--alg", "EdDSA", "--force", "--json"]);
+    let forced = home.run(&[
+        "keys", "rotate", "--alg", "EdDSA", "--force", "--reason", "drill", "--json",
+    ]);
     assert_eq!(forced.code, 0, "{}", forced.stderr);
     assert!(
         forced.stderr.contains("\"event\":\"forced\""),
@@ -230,7 +239,11 @@ fn a_retired_private_key_is_destroyed() {
     let _service = home.serve();
     let file = signing_key_file(&home);
     assert!(file.exists());
-    assert_eq!(home.run(&["keys", "rotate", "--force"]).code, 0);
+    assert_eq!(
+        home.run(&["keys", "rotate", "--force", "--reason", "drill"])
+            .code,
+        0
+    );
     assert!(!file.exists());
     assert!(signing_key_file(&home).exists());
 }
@@ -320,7 +333,7 @@ fn a_ring_file_of_nonsense_is_refused_and_left_as_it_is() {
             "unknown variant `singing`",
         ),
         (
-            good.replacen("\"announced\"", "\"signing\"", 1),
+            good.replacen("\"stage\": \"announced\"", "\"stage\": \"signing\"", 1),
             "two signing keys",
         ),
         (
@@ -337,7 +350,7 @@ fn a_ring_file_of_nonsense_is_refused_and_left_as_it_is() {
         for command in [
             &["serve"][..],
             &["keys", "list"],
-            &["keys", "rotate", "--force"],
+            &["keys", "rotate", "--force", "--reason", "drill"],
         ] {
             let outcome = home.run(command);
             assert_eq!(outcome.code, 3, "{outcome:?}");
@@ -412,7 +425,11 @@ fn two_services_share_one_ring() {
     let (one, two) = (home.serve(), home.serve());
     let first = get(one.public, JWKS);
     assert_eq!(first.body, get(two.public, JWKS).body);
-    assert_eq!(home.run(&["keys", "rotate", "--force"]).code, 0);
+    assert_eq!(
+        home.run(&["keys", "rotate", "--force", "--reason", "drill"])
+            .code,
+        0
+    );
     for service in [&one, &two] {
         until("both follow", || {
             (get(service.public, JWKS).body != first.body).then_some(())

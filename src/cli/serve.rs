@@ -164,7 +164,7 @@ async fn open(config: Config, metrics: Metrics, audit: &AuditLog) -> Result<Issu
     });
     let (issuer, done) = opened.await.map_err(CliError::failed)??;
     for done in done {
-        done.audit(audit, "keywheel serve");
+        done.audit(audit, "keywheel serve", None);
     }
     tracing::debug!(now = %issuer.clock().now(), "the key ring is open");
     Ok(issuer)

@@ -23,18 +23,17 @@ pub(super) async fn show(State(issuer): State<Issuer>, headers: HeaderMap) -> Re
     let wait = prefer::wait(&headers).map(|wait| wait.min(MAX_WAIT));
     let holds: Vec<&str> = entity_tags(&headers).collect();
     let names_a_set = holds.iter().any(|&tag| tag != ANY);
-    match wait {
-        Some(wait) if names_a_set => {
-            issuer.watchers().wait(&holds, wait).await;
-            let seconds = wait.as_secs();
-            let applied = [(PREFERENCE_APPLIED, format!("wait={seconds}"))];
-            return (applied, answer(&issuer, &holds)).into_response();
-        }
-        // It can watch, and has nothing to compare with yet.
-        Some(_) => issuer.watchers().began(),
-        None => issuer.watchers().polled(issuer.jwks_max_age()),
+    let Some(wait) = wait else {
+        issuer.watchers().polled(issuer.jwks_max_age());
+        return answer(&issuer, &holds);
+    };
+    match names_a_set {
+        true => issuer.watchers().wait(&holds, wait).await,
+        // It can watch, and has nothing to compare with yet: answered at once, and told that its next one would be held.
+        false => issuer.watchers().began(),
     }
-    answer(&issuer, &holds)
+    let applied = [(PREFERENCE_APPLIED, format!("wait={}", wait.as_secs()))];
+    (applied, answer(&issuer, &holds)).into_response()
 }
 
 /// The set in force, or that it is among those that the client `holds`.

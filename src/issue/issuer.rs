@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::ring::{KeyRing, RingError};
+use super::clock_jump::ImplausibleClock;
+use super::key_record::Stage;
+use super::lease::Lease;
+use super::migration::algorithm_for;
+use super::ring::{KeyRing, RingError, etag_of};
 use super::rotation::RotationPolicy;
 use super::status_list::StatusReference;
 use super::watchers::Watchers;
@@ -19,6 +24,8 @@ use crate::store::{KeyProblem, KeyStore, Revision, StoreError, StoredKeys};
 
 /// `typ` of the tokens (RFC 9068 §2.1).
 const TYP: &str = "at+jwt";
+/// A key may be rotated away while its lease is extended; not each time.
+const LEASE_TRIES: u32 = 3;
 
 /// Claims with a meaning of their own, which no field of a user may take.
 pub const RESERVED_CLAIMS: &[&str] = &[
@@ -180,6 +187,13 @@ pub struct Minted {
     pub kid: String,
 }
 
+/// A signed statement, and what it took.
+pub(super) struct Signed {
+    pub(super) token: String,
+    pub(super) kid: String,
+    took: Duration,
+}
+
 /// Shows everything but the token.
 impl std::fmt::Debug for Minted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -209,6 +223,14 @@ pub enum MintError {
     /// No key signs by this algorithm.
     #[error("no usable key signs by {0}; see `keywheel keys list`")]
     NoSigner(Algorithm),
+    /// How long the token will live could not be written down, so it is not given.
+    #[error(
+        "the key store cannot be written, and no token is given that it does not know to live: {0}"
+    )]
+    Store(String),
+    /// By the ring, the clock is wrong.
+    #[error(transparent)]
+    Clock(#[from] ImplausibleClock),
     /// The signature failed.
     #[error(transparent)]
     Signing(#[from] SigningError),
@@ -249,14 +271,14 @@ struct Signer {
     key: Arc<SigningKey>,
     /// The first segment of every token this key signs.
     header: String,
+    lease: Lease,
 }
 
 // === impl Published ===
 
 impl Published {
-    fn new(stored: StoredKeys) -> Result<Self, IssuerError> {
+    fn new(stored: StoredKeys, before: Option<&Published>) -> Result<Self, IssuerError> {
         let jwks = stored.ring.to_jwks()?;
-        let digest = ring::digest::digest(&ring::digest::SHA256, jwks.as_bytes());
         let is_signing = |key: &SigningKey| {
             let signing = stored.ring.signing(key.algorithm());
             signing.is_some_and(|record| record.kid == key.kid())
@@ -265,13 +287,18 @@ impl Published {
             .signers
             .iter()
             .filter(|key| is_signing(key))
-            .map(|key| Signer {
-                header: header(key, TYP),
-                key: key.clone(),
+            .map(|key| {
+                let until = stored.ring.get(key.kid()).and_then(|key| key.tokens_until);
+                let before = before.and_then(|before| before.signer_of(key.kid()));
+                Signer {
+                    header: header(key, TYP),
+                    key: key.clone(),
+                    lease: Lease::new(until, before.map(|signer| &signer.lease)),
+                }
             })
             .collect();
         Ok(Published {
-            etag: format!("\"{}\"", base64url::encode(&digest.as_ref()[..18])),
+            etag: etag_of(&jwks),
             jwks: jwks.into(),
             signers,
             ring: stored.ring,
@@ -282,6 +309,22 @@ impl Published {
 
     pub(super) fn revision(&self) -> Revision {
         self.revision
+    }
+
+    pub(super) fn leases(&self) -> impl Iterator<Item = (Algorithm, &Lease)> {
+        let signers = self.signers.iter();
+        signers.map(|signer| (signer.key.algorithm(), &signer.lease))
+    }
+
+    /// Whether a key that was published in `before` is revoked in this.
+    fn revokes_what_was_in(&self, before: &Published) -> bool {
+        let was_published = |kid: &str| before.ring.published().any(|key| key.kid == kid);
+        let mut keys = self.ring.keys.iter();
+        keys.any(|key| key.stage == Stage::Revoked && was_published(&key.kid))
+    }
+
+    fn signer_of(&self, kid: &str) -> Option<&Signer> {
+        self.signers.iter().find(|signer| signer.key.kid() == kid)
     }
 
     fn signer(&self, algorithm: Algorithm) -> Option<&Signer> {
@@ -312,6 +355,9 @@ struct Inner {
     last_error: ArcSwapOption<String>,
     metrics: IssuerMetrics,
     watchers: Watchers,
+    /// How far the wall clock is ahead of the one that never leaps, as far as it is accounted for; in milliseconds.
+    clock_offset: AtomicI64,
+    has_started: AtomicBool,
 }
 
 // === impl Issuer ===
@@ -346,8 +392,9 @@ impl Issuer {
         clock: impl Clock,
         metrics: &crate::Metrics,
     ) -> Result<Self, IssuerError> {
-        let published = Published::new(store.load()?)?;
+        let published = Published::new(store.load()?, None)?;
         let clock: Arc<dyn Clock> = Arc::new(clock);
+        let clock_offset = AtomicI64::new(offset(&*clock));
         let watchers = Watchers::new(
             clock.clone(),
             policy.jwks_max_age,
@@ -365,6 +412,8 @@ impl Issuer {
                 last_error: ArcSwapOption::empty(),
                 metrics: metrics.issuer.clone(),
                 watchers,
+                clock_offset,
+                has_started: AtomicBool::new(false),
             }),
         };
         issuer.show_keys();
@@ -396,10 +445,12 @@ impl Issuer {
     }
 
     pub(super) fn publish(&self, stored: StoredKeys) -> Result<(), IssuerError> {
-        let published = Arc::new(Published::new(stored)?);
+        let before = self.inner.published.load_full();
+        let published = Arc::new(Published::new(stored, Some(&before))?);
+        let is_revocation = published.revokes_what_was_in(&before);
         self.inner.published.store(published.clone());
         // After the set is in force: whoever is woken by this must find the new one.
-        self.inner.watchers.publish(&published.etag, false);
+        self.inner.watchers.publish(&published.etag, is_revocation);
         self.show_keys();
         Ok(())
     }
@@ -411,6 +462,31 @@ impl Issuer {
 
     pub(super) fn metrics(&self) -> &IssuerMetrics {
         &self.inner.metrics
+    }
+
+    /// By how much the wall clock has leapt forward since it was last accounted for, if by more than `least`.
+    pub(super) fn clock_leap(&self, least: Duration) -> Option<Duration> {
+        let accounted = self.inner.clock_offset.load(Ordering::Relaxed);
+        let leap = offset(self.clock()).saturating_sub(accounted);
+        if leap < 0 {
+            // Set back: the rules wait longer, which breaks nobody.
+            self.leap_is_noted();
+        }
+        let leap = Duration::from_millis(u64::try_from(leap).unwrap_or(0));
+        (leap > least).then_some(leap)
+    }
+
+    pub(super) fn leap_is_noted(&self) {
+        let offset = offset(self.clock());
+        self.inner.clock_offset.store(offset, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_starting(&self) -> bool {
+        !self.inner.has_started.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn has_started(&self) {
+        self.inner.has_started.store(true, Ordering::Relaxed);
     }
 
     pub(super) fn note(&self, error: Option<&IssuerError>) {
@@ -436,13 +512,19 @@ impl Issuer {
                 problems.push(MintError::NoSigner(alg).to_string());
             }
         }
+        let clock = published
+            .ring
+            .check_clock(&self.inner.policy, self.clock().now());
+        if let Err(error) = clock {
+            problems.push(error.to_string());
+        }
         if let Some(error) = &*self.inner.last_error.load() {
             problems.push(error.to_string());
         }
         problems
     }
 
-    /// How long the JWKS may be kept: the policy's limit, less where a planned change comes sooner; at least a second.
+    /// How long the JWKS may be kept: the policy's limit, less where a planned change comes sooner.
     pub fn jwks_max_age(&self) -> Duration {
         let published = self.published();
         let policy = &self.inner.policy;
@@ -451,21 +533,31 @@ impl Issuer {
             .ring
             .keys
             .iter()
-            .filter_map(|key| policy.next_step_at(&published.ring, key))
+            .filter_map(|key| policy.next_step_at(&published.ring, key, now))
             .filter(|&at| at > now)
             .min();
         let until_change = next_change.map_or(Duration::MAX, |at| at.since(now));
-        let seconds = policy.jwks_max_age.min(until_change).as_secs();
-        Duration::from_secs(seconds.max(1))
+        Duration::from_secs(policy.jwks_max_age.min(until_change).as_secs())
     }
 
-    /// The algorithm of tokens for `audience`.
+    /// The algorithm of tokens for `audience`: what it was moved to, else what the configuration says.
     pub fn algorithm_for(&self, audience: &str) -> Algorithm {
-        let named = self.inner.settings.audiences.get(audience);
-        named
-            .and_then(|audience| audience.algorithm)
-            .or_else(|| self.inner.policy.algorithms.first().copied())
-            .unwrap_or(Algorithm::EdDSA)
+        let ring = &self.published().ring;
+        algorithm_for(ring, &self.inner.policy, &self.inner.settings, audience)
+    }
+
+    /// What is published, once the store knows that the key that signs by `algorithm` signs tokens that live until `exp`.
+    fn with_lease(&self, algorithm: Algorithm, exp: i64) -> Result<Arc<Published>, MintError> {
+        for _ in 0..LEASE_TRIES {
+            let published = self.inner.published.load_full();
+            match published.signer(algorithm) {
+                Some(signer) if !signer.lease.covers(exp) => self.extend_lease(algorithm, exp)?,
+                _ => return Ok(published),
+            }
+        }
+        let (policy, now) = (&self.inner.policy, self.clock().now());
+        self.published().ring.check_clock(policy, now)?;
+        Err(MintError::Store("it changes all the time".into()))
     }
 
     /// Signs a token for `grant` with the key that signs at this moment.
@@ -511,18 +603,18 @@ impl Issuer {
                 .map(|status_list| Status { status_list }),
             user_claims: &grant.user_claims,
         };
-        let (token, kid) = self.sign(algorithm, TYP, &claims)?;
+        let signed = self.sign(algorithm, TYP, exp, &claims)?;
         let named = audience.is_some().then_some(&*grant.audience);
-        inner.metrics.minted(algorithm, named);
+        inner.metrics.minted(algorithm, named, signed.took);
         Ok(Minted {
-            token,
+            token: signed.token,
             jti,
             expires_at: NumericDate::from_seconds(exp),
-            kid,
+            kid: signed.kid,
         })
     }
 
-    /// Signs `claims` as a JWS with this `typ`. Gives the kid, too.
+    /// Signs `claims`, which expire at `exp`, as a JWS with this `typ`. Its key stays published for as long as it lives.
     ///
     /// # Errors
     /// [`MintError`] without a usable key.
@@ -530,9 +622,11 @@ impl Issuer {
         &self,
         algorithm: Algorithm,
         typ: &str,
+        exp: i64,
         claims: &impl Serialize,
-    ) -> Result<(String, String), MintError> {
-        let published = self.published();
+    ) -> Result<Signed, MintError> {
+        let inner = &*self.inner;
+        let published = self.with_lease(algorithm, exp)?;
         let signer = published
             .signer(algorithm)
             .ok_or(MintError::NoSigner(algorithm))?;
@@ -550,10 +644,17 @@ impl Issuer {
         token.push_str(header);
         token.push('.');
         base64url::encode_onto(&payload, &mut token);
+        let started = inner.clock.monotonic();
         let signature = signer.key.sign(token.as_bytes())?;
+        signer.lease.signed(exp);
+        let took = inner.clock.monotonic().saturating_sub(started);
         token.push('.');
         base64url::encode_onto(&signature, &mut token);
-        Ok((token, signer.key.kid().to_owned()))
+        Ok(Signed {
+            token,
+            kid: signer.key.kid().to_owned(),
+            took,
+        })
     }
 
     /// The kid of the key that signs by `algorithm` at this moment.
@@ -561,6 +662,14 @@ impl Issuer {
         let published = self.published();
         Some(published.signer(algorithm)?.key.kid().to_owned())
     }
+}
+
+/// How far the wall clock is ahead of the one that never leaps, in milliseconds.
+fn offset(clock: &dyn Clock) -> i64 {
+    let wall = clock.now().since(NumericDate::EPOCH).as_millis();
+    let monotonic = clock.monotonic().as_millis();
+    let signed = |millis| i64::try_from(millis).unwrap_or(i64::MAX);
+    signed(wall).saturating_sub(signed(monotonic))
 }
 
 /// The payload (RFC 9068 §2.2): only what is named here can be in a token.

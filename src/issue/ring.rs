@@ -2,105 +2,14 @@
 //!
 //! Holds public halves only; the private ones are the store's.
 
-use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::jose::{Algorithm, JwkError, NumericDate, VerifyingKey};
-
-/// What a key is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// Published ahead, so that every verifier has it before its first token.
-    Announced,
-    /// Signs new tokens.
-    Signing,
-    /// Signs no more; published until its last token has expired.
-    Retired,
-}
-
-// === impl Stage ===
-
-impl Stage {
-    /// Every stage, in the order a key goes through them.
-    pub const ALL: [Stage; 3] = [Stage::Announced, Stage::Signing, Stage::Retired];
-
-    /// As in files, metrics and lists.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Stage::Announced => "announced",
-            Stage::Signing => "signing",
-            Stage::Retired => "retired",
-        }
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// One key: who it is, what it is doing, since when.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeyRecord {
-    /// The identifier in the header and in the set.
-    pub kid: String,
-    /// The one algorithm it signs by.
-    pub alg: Algorithm,
-    /// What it is doing.
-    pub stage: Stage,
-    /// Its public half as it is published, one JWK.
-    pub public: serde_json::Value,
-    /// When it was made.
-    pub created_at: NumericDate,
-    /// When a server first had it in its published set. A key that no verifier can have seen must not sign.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first_published: Option<NumericDate>,
-    /// When it began to sign.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signing_since: Option<NumericDate>,
-    /// When it ceased to sign.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retired_at: Option<NumericDate>,
-    /// Whether its private half could be had; not saved, found out at each load.
-    #[serde(skip, default = "yes")]
-    pub usable: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-// === impl KeyRecord ===
-
-impl KeyRecord {
-    /// A key just made.
-    pub fn announced(key: &VerifyingKey, alg: Algorithm, now: NumericDate) -> Self {
-        KeyRecord {
-            kid: key.kid().unwrap_or_default().to_owned(),
-            alg,
-            stage: Stage::Announced,
-            // `to_jwk` writes JSON; were it not, the ring would refuse the record when it is loaded.
-            public: serde_json::from_str(&key.to_jwk()).unwrap_or_default(),
-            created_at: now,
-            first_published: None,
-            signing_since: None,
-            retired_at: None,
-            usable: true,
-        }
-    }
-
-    /// The public half, checked.
-    ///
-    /// # Errors
-    /// As [`VerifyingKey::from_jwk`].
-    pub fn verifying_key(&self) -> Result<VerifyingKey, JwkError> {
-        VerifyingKey::from_jwk(&self.public.to_string())
-    }
-}
+use super::clock_jump::ClockJump;
+use super::key_record::{KeyRecord, Stage};
+use super::migration::Migration;
+use crate::jose::{Algorithm, JwkError, NumericDate, base64url};
 
 /// The keys of an issuer, oldest first.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -108,8 +17,40 @@ impl KeyRecord {
 pub struct KeyRing {
     /// Layout of the file; 1.
     version: u32,
+    /// One more at each change: an older ring is told from a newer one.
+    #[serde(default)]
+    pub serial: u64,
     /// The keys, in the order they were made.
     pub keys: Vec<KeyRecord>,
+    /// The longest that a fetched set may be kept, by the promises that servers on this ring have made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longest_max_age: Option<MaxAgePromise>,
+    /// Leaps of the clock that still count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clock_jumps: Vec<ClockJump>,
+    /// Audiences that were moved to another algorithm, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub migrations: Vec<Migration>,
+}
+
+/// A `max-age` that servers promise, or have promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaxAgePromise {
+    /// In seconds.
+    pub seconds: u64,
+    /// Since when a shorter one is promised; a set that was fetched before may be kept for the longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<NumericDate>,
+}
+
+// === impl MaxAgePromise ===
+
+impl MaxAgePromise {
+    /// How long it is.
+    pub fn duration(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
 }
 
 /// Why a ring makes no sense.
@@ -170,7 +111,7 @@ impl KeyRing {
     pub fn new() -> Self {
         KeyRing {
             version: VERSION,
-            keys: Vec::new(),
+            ..KeyRing::default()
         }
     }
 
@@ -217,7 +158,7 @@ impl KeyRing {
                 .iter()
                 .find(|other| other.alg == key.alg && other.stage == key.stage);
             if let Some(other) = same_place
-                && key.stage != Stage::Retired
+                && key.stage.needs_private_half()
             {
                 return Err(RingError::TwoInStage {
                     stage: key.stage,
@@ -235,6 +176,8 @@ impl KeyRing {
             let missing = match key.stage {
                 Stage::Signing if key.signing_since.is_none() => Some("signing_since"),
                 Stage::Retired if key.retired_at.is_none() => Some("retired_at"),
+                Stage::Gone if key.gone_at.is_none() => Some("gone_at"),
+                Stage::Revoked if key.revoked_at.is_none() => Some("revoked_at"),
                 _ => None,
             };
             if let Some(missing) = missing {
@@ -248,14 +191,18 @@ impl KeyRing {
         Ok(())
     }
 
-    /// The JWK Set of every key in the ring. Built from parsed public keys alone: no private member can be in it.
+    /// The keys that are in the JWKS.
+    pub fn published(&self) -> impl Iterator<Item = &KeyRecord> {
+        self.keys.iter().filter(|key| key.stage.is_published())
+    }
+
+    /// The JWK Set of every published key. Built from parsed public keys alone: no private member can be in it.
     ///
     /// # Errors
     /// As [`check`](Self::check).
     pub fn to_jwks(&self) -> Result<String, RingError> {
         let keys: Result<Vec<String>, RingError> = self
-            .keys
-            .iter()
+            .published()
             .map(|key| {
                 let public = key.verifying_key().map_err(|error| RingError::Public {
                     kid: key.kid.clone(),
@@ -266,4 +213,18 @@ impl KeyRing {
             .collect();
         Ok(format!(r#"{{"keys":[{}]}}"#, keys?.join(",")))
     }
+
+    /// The strong entity tag of [`to_jwks`](Self::to_jwks), quotes included.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub fn etag(&self) -> Result<String, RingError> {
+        Ok(etag_of(&self.to_jwks()?))
+    }
+}
+
+/// The strong entity tag of a body: a digest, so that every server on a ring gives the same.
+pub(super) fn etag_of(body: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, body.as_bytes());
+    format!("\"{}\"", base64url::encode(&digest.as_ref()[..18]))
 }

@@ -3,11 +3,15 @@
 //! The two rules that protect verifiers are here and nowhere else: a key signs only after it has been published for as long as
 //! a verifier may hold an older set, and stays published until its last token has expired.
 
-use std::fmt;
 use std::time::Duration;
 
-use super::ring::{KeyRecord, KeyRing, Stage};
+use super::key_record::{KeyRecord, Stage};
+use super::ring::KeyRing;
+use super::transition::{Cause, Transition};
 use crate::jose::{Algorithm, NumericDate};
+
+/// Longest time between two writes of how long a key's tokens live.
+const LONGEST_LEASE: Duration = Duration::from_secs(3600);
 
 /// When keys change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,43 +43,66 @@ impl Default for RotationPolicy {
 // === impl RotationPolicy ===
 
 impl RotationPolicy {
-    /// From when on an announced key may sign: no verifier that honours `Cache-Control` then holds a set without it.
-    /// `None` until a server has published it.
+    /// From when on a key may sign: no verifier that honours `Cache-Control` then holds a set without it, whatever `max-age`
+    /// was promised when it was fetched. `None` until a server has published it. In time that has really passed, see
+    /// [`KeyRing::settled`].
     pub fn may_sign_at(&self, key: &KeyRecord) -> Option<NumericDate> {
-        let first_published = key.first_published?;
-        Some(
-            first_published
-                .plus(self.jwks_max_age)
-                .plus(self.clock_skew),
-        )
+        let known = key.first_published?.plus(self.jwks_max_age);
+        let known = key.unknown_until.map_or(known, |until| until.max(known));
+        Some(known.plus(self.clock_skew))
     }
 
-    /// From when on a retired key may leave the set: its last token has then expired, whatever life it was given.
+    /// From when on a retired key may leave the set: the last token that it really signed has then expired. In time that has
+    /// really passed, see [`KeyRing::settled`].
     pub fn may_go_at(&self, key: &KeyRecord) -> Option<NumericDate> {
-        Some(
-            key.retired_at?
-                .plus(self.max_token_ttl)
-                .plus(self.clock_skew),
-        )
+        let retired = key.retired_at?;
+        let last = key.tokens_until.map_or(retired, |until| until.max(retired));
+        Some(last.plus(self.clock_skew))
+    }
+
+    /// How far ahead of its tokens a key's [`tokens_until`](KeyRecord::tokens_until) is written, so that not every token costs a
+    /// write; a key that has retired stays published for as much longer. Also how long a server that cannot reach its store
+    /// goes on signing.
+    pub fn token_lease(&self) -> Duration {
+        self.max_token_ttl.min(LONGEST_LEASE)
     }
 
     /// When the next planned transition of this key is due; `None` if none is planned, or it waits for a publication.
-    pub fn next_step_at(&self, ring: &KeyRing, key: &KeyRecord) -> Option<NumericDate> {
+    pub fn next_step_at(
+        &self,
+        ring: &KeyRing,
+        key: &KeyRecord,
+        now: NumericDate,
+    ) -> Option<NumericDate> {
+        let settled = |at: Option<NumericDate>| Some(ring.settled_at(at?, now));
         match key.stage {
             Stage::Announced => {
-                let may_sign = self.may_sign_at(key)?;
+                let may_sign = settled(self.may_sign_at(key))?;
+                if !self.algorithms.contains(&key.alg) {
+                    return Some(may_sign);
+                }
                 let due = ring
                     .signing(key.alg)
                     .and_then(|signing| self.rotation_due_at(signing));
                 Some(due.map_or(may_sign, |due| due.max(may_sign)))
             }
             Stage::Signing => {
+                if !self.algorithms.contains(&key.alg) {
+                    return settled(self.may_sign_at(key));
+                }
                 let due = self.rotation_due_at(key)?;
                 let successor = ring.announced(key.alg)?;
-                Some(due.max(self.may_sign_at(successor)?))
+                Some(due.max(settled(self.may_sign_at(successor))?))
             }
-            Stage::Retired => self.may_go_at(key),
+            Stage::Retired => settled(self.may_go_at(key)),
+            Stage::Gone | Stage::Revoked => None,
         }
+    }
+
+    /// Whether every verifier that honours `Cache-Control` has this key at `now`.
+    pub fn is_known(&self, ring: &KeyRing, key: &KeyRecord, now: NumericDate) -> bool {
+        let settled = ring.settled(now);
+        self.may_sign_at(key).is_some_and(|at| settled >= at)
     }
 
     fn rotation_due_at(&self, signing: &KeyRecord) -> Option<NumericDate> {
@@ -83,117 +110,85 @@ impl RotationPolicy {
     }
 }
 
-/// Why a transition happens; a closed list, for the audit trail and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Cause {
-    /// The ring was empty: no verifier can hold an older set.
-    FirstStart,
-    /// One key is always announced.
-    KeepOneAnnounced,
-    /// The signing key reached its age.
-    Schedule,
-    /// An operator asked.
-    Operator,
-    /// An operator asked with `--force`.
-    Forced,
-    /// The private half cannot be used.
-    Unusable,
-    /// The last token has expired.
-    Drained,
-}
-
-// === impl Cause ===
-
-impl Cause {
-    /// As in the audit trail and the metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Cause::FirstStart => "first_start",
-            Cause::KeepOneAnnounced => "keep_one_announced",
-            Cause::Schedule => "schedule",
-            Cause::Operator => "operator",
-            Cause::Forced => "forced",
-            Cause::Unusable => "unusable",
-            Cause::Drained => "drained",
-        }
-    }
-}
-
-/// One change of a ring.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Transition {
-    /// Make a key and publish it.
-    Announce {
-        /// For this algorithm.
-        alg: Algorithm,
-        /// Why.
-        cause: Cause,
-    },
-    /// The announced key of this algorithm signs from now on; the one that did is retired.
-    Activate {
-        /// For this algorithm.
-        alg: Algorithm,
-        /// Why.
-        cause: Cause,
-    },
-    /// The key leaves the set.
-    Remove {
-        /// This key.
-        kid: String,
-        /// Why.
-        cause: Cause,
-    },
-}
-
-/// What the ring needs at this moment, in order. Empty when it needs nothing.
+/// What the ring needs at this moment, in order. Empty when it needs nothing, or when the clock cannot be right.
 pub fn step(ring: &KeyRing, policy: &RotationPolicy, now: NumericDate) -> Vec<Transition> {
-    let mut transitions = Vec::new();
-    let first_start = ring.keys.is_empty();
-    for &alg in &policy.algorithms {
-        if first_start {
-            let cause = Cause::FirstStart;
-            transitions.push(Transition::Announce { alg, cause });
-            transitions.push(Transition::Activate { alg, cause });
-            transitions.push(Transition::Announce {
-                alg,
-                cause: Cause::KeepOneAnnounced,
-            });
-            continue;
-        }
-        let announce = Transition::Announce {
-            alg,
-            cause: Cause::KeepOneAnnounced,
-        };
-        match ring.announced(alg) {
-            None => transitions.push(announce),
-            Some(next) if !next.usable => {
-                // It never signed: nobody needs it.
-                transitions.push(Transition::Remove {
-                    kid: next.kid.clone(),
-                    cause: Cause::Unusable,
-                });
-                transitions.push(announce);
-            }
-            Some(next) => {
-                let ready = policy.may_sign_at(next).is_some_and(|at| now >= at);
-                if let Some(cause) = due(ring, policy, alg, now)
-                    && ready
-                {
-                    transitions.push(Transition::Activate { alg, cause });
-                    transitions.push(announce);
-                }
-            }
-        }
+    if ring.check_clock(policy, now).is_err() {
+        return Vec::new();
     }
+    let mut transitions = Vec::new();
+    if ring.keys.is_empty() {
+        for &alg in &policy.algorithms {
+            first_start(alg, &mut transitions);
+        }
+        return transitions;
+    }
+    for &alg in &policy.algorithms {
+        step_algorithm(ring, policy, alg, now, &mut transitions);
+    }
+    let settled = ring.settled(now);
     for key in &ring.keys {
-        if key.stage == Stage::Retired && policy.may_go_at(key).is_some_and(|at| now >= at) {
-            transitions.push(Transition::Remove {
-                kid: key.kid.clone(),
-                cause: Cause::Drained,
-            });
+        let kid = key.kid.clone();
+        let is_configured = policy.algorithms.contains(&key.alg);
+        let cause = Cause::AlgorithmDropped;
+        match key.stage {
+            Stage::Retired if policy.may_go_at(key).is_some_and(|at| settled >= at) => {
+                let cause = Cause::Drained;
+                transitions.push(Transition::Remove { kid, cause });
+            }
+            // Not at once: while configurations differ, another server would make a new one each time.
+            Stage::Announced if !is_configured && policy.is_known(ring, key, now) => {
+                transitions.push(Transition::Remove { kid, cause });
+            }
+            Stage::Signing if !is_configured && policy.is_known(ring, key, now) => {
+                transitions.push(Transition::Retire { kid, cause });
+            }
+            _ => {}
         }
     }
     transitions
+}
+
+/// No verifier can hold an older set: the first key signs at once.
+fn first_start(alg: Algorithm, transitions: &mut Vec<Transition>) {
+    let cause = Cause::FirstStart;
+    transitions.push(Transition::Announce { alg, cause });
+    transitions.push(Transition::Activate { alg, cause });
+    transitions.push(keep_one_announced(alg));
+}
+
+pub(super) fn keep_one_announced(alg: Algorithm) -> Transition {
+    Transition::Announce {
+        alg,
+        cause: Cause::KeepOneAnnounced,
+    }
+}
+
+fn step_algorithm(
+    ring: &KeyRing,
+    policy: &RotationPolicy,
+    alg: Algorithm,
+    now: NumericDate,
+    transitions: &mut Vec<Transition>,
+) {
+    match ring.announced(alg) {
+        None => transitions.push(keep_one_announced(alg)),
+        Some(next) if !next.usable => {
+            // It never signed: nobody needs it.
+            transitions.push(Transition::Remove {
+                kid: next.kid.clone(),
+                cause: Cause::Unusable,
+            });
+            transitions.push(keep_one_announced(alg));
+        }
+        Some(next) => {
+            if let Some(cause) = due(ring, policy, alg, now)
+                && policy.is_known(ring, next, now)
+            {
+                transitions.push(Transition::Activate { alg, cause });
+                transitions.push(keep_one_announced(alg));
+            }
+        }
+    }
 }
 
 /// Why the announced key should take over now, if it should.
@@ -206,100 +201,4 @@ fn due(ring: &KeyRing, policy: &RotationPolicy, alg: Algorithm, now: NumericDate
             .is_some_and(|at| now >= at)
             .then_some(Cause::Schedule),
     }
-}
-
-/// Why an operator's rotation is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refused {
-    /// No key of this algorithm is announced.
-    NothingAnnounced {
-        /// The algorithm.
-        alg: Algorithm,
-    },
-    /// No server has published the announced key yet.
-    NotPublished {
-        /// The announced key.
-        kid: String,
-    },
-    /// A verifier may still hold a set without it.
-    TooEarly {
-        /// The announced key.
-        kid: String,
-        /// When it was first published.
-        first_published: NumericDate,
-        /// From when on it may sign.
-        allowed_at: NumericDate,
-        /// How long that is from now.
-        wait: Duration,
-    },
-    /// The private half of the announced key cannot be used.
-    Unusable {
-        /// The announced key.
-        kid: String,
-    },
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Refused::NothingAnnounced { alg } => write!(
-                f,
-                "no key is announced for {alg}; is it among the configured algorithms, and has `keywheel serve` run?"
-            ),
-            Refused::NotPublished { kid } => write!(
-                f,
-                "key {kid} has not been published yet: start `keywheel serve`, so that verifiers can fetch it before it signs"
-            ),
-            Refused::TooEarly { kid, wait, .. } => write!(
-                f,
-                "key {kid} was first published so recently that a verifier may still hold a set without it; allowed in {} (--force overrides, and such verifiers then refuse its tokens until they fetch again)",
-                humantime::format_duration(Duration::from_secs(wait.as_secs() + 1))
-            ),
-            Refused::Unusable { kid } => write!(
-                f,
-                "the private half of key {kid} cannot be used; see `keywheel keys list`"
-            ),
-        }
-    }
-}
-
-/// What an operator's "rotate now" comes to.
-///
-/// # Errors
-/// [`Refused`], when a verifier that honours `Cache-Control` could meet a token whose key it lacks. `force` overrides that,
-/// but neither a missing nor an unusable key.
-pub fn rotate(
-    ring: &KeyRing,
-    policy: &RotationPolicy,
-    alg: Algorithm,
-    now: NumericDate,
-    force: bool,
-) -> Result<Vec<Transition>, Refused> {
-    let next = ring
-        .announced(alg)
-        .ok_or(Refused::NothingAnnounced { alg })?;
-    let kid = || next.kid.clone();
-    if !next.usable {
-        return Err(Refused::Unusable { kid: kid() });
-    }
-    let cause = match (next.first_published, policy.may_sign_at(next)) {
-        (Some(_), Some(allowed_at)) if now >= allowed_at => Cause::Operator,
-        _ if force => Cause::Forced,
-        (Some(first_published), Some(allowed_at)) => {
-            return Err(Refused::TooEarly {
-                kid: kid(),
-                first_published,
-                allowed_at,
-                wait: allowed_at.since(now),
-            });
-        }
-        _ => return Err(Refused::NotPublished { kid: kid() }),
-    };
-    Ok(vec![
-        Transition::Activate { alg, cause },
-        Transition::Announce {
-            alg,
-            cause: Cause::KeepOneAnnounced,
-        },
-    ])
 }

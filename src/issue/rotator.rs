@@ -5,99 +5,49 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::issuer::{Issuer, IssuerError};
-use super::ring::{KeyRecord, KeyRing, Stage};
-use super::rotation::{self, Cause, Refused, RotationPolicy, Transition};
-use crate::audit::{AuditLog, Event, Fields};
-use crate::jose::{Algorithm, ImportedKey, NumericDate, SigningKey};
-use crate::store::{KeyStore, KeyWriter, StoreError};
+use super::key_record::KeyRecord;
+use super::ring::{KeyRing, MaxAgePromise};
+use super::rotation::{self, RotationPolicy};
+use super::transition::{Done, Transition};
+use crate::audit::AuditLog;
+use crate::jose::{NumericDate, SigningKey};
+use crate::store::{KeyWriter, StoreError};
 
 /// How often a server looks at its store and its plan: what is left of the second within which a stolen key dies. A look costs
 /// one `stat`.
 const POLL: Duration = Duration::from_millis(50);
-
-/// One transition that has been carried out and saved.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Done {
-    /// What happened to the key.
-    pub event: Event,
-    /// Which key.
-    pub kid: String,
-    /// Its algorithm.
-    pub alg: Algorithm,
-    /// Why.
-    pub cause: Cause,
-}
-
-// === impl Done ===
-
-impl Done {
-    /// Writes it to the audit trail.
-    pub fn audit(&self, audit: &AuditLog, by: &str) {
-        let detail = format!("{} by {by}", self.alg);
-        let fields = Fields {
-            reason: Some(self.cause.name()),
-            detail: Some(&detail),
-            kid: Some(&self.kid),
-            ..Fields::default()
-        };
-        audit.write(self.event, &fields);
-        if self.cause == Cause::Forced {
-            audit.write(Event::Forced, &fields);
-        }
-    }
-}
+/// A wall clock that gains this much on one that never leaps has leapt; less is within what `clock_skew` allows for.
+const LEAST_JUMP: Duration = Duration::from_secs(2);
 
 /// Carries `transitions` out on `ring` and saves it. When this returns an error, the saved ring is the old one.
 pub(super) fn carry_out(
     writer: &dyn KeyWriter,
     ring: &mut KeyRing,
+    policy: &RotationPolicy,
     transitions: &[Transition],
     now: NumericDate,
+    reason: Option<&str>,
 ) -> Result<Vec<Done>, StoreError> {
+    let mut make = |alg, cause| {
+        let generated = SigningKey::generate(alg);
+        let (key, pkcs8) = generated.map_err(|source| StoreError::Generate {
+            algorithm: alg,
+            source,
+        })?;
+        writer.save_key(&key, &pkcs8)?;
+        Ok(KeyRecord::announced(key.verifying_key(), alg, now, cause))
+    };
     let mut done = Vec::new();
     for transition in transitions {
-        match transition {
-            Transition::Announce { alg, cause } => {
-                let (key, pkcs8) =
-                    SigningKey::generate(*alg).map_err(|source| StoreError::Generate {
-                        algorithm: *alg,
-                        source,
-                    })?;
-                writer.save_key(&key, &pkcs8)?;
-                let record = KeyRecord::announced(key.verifying_key(), *alg, now);
-                done.push(report(Event::KeyAnnounced, &record, *cause));
-                ring.keys.push(record);
-            }
-            Transition::Activate { alg, cause } => {
-                let signing = ring.signing(*alg).map(|key| key.kid.clone());
-                let Some(next) = ring.announced(*alg).map(|key| key.kid.clone()) else {
-                    continue;
-                };
-                if let Some(old) = signing.and_then(|kid| ring.get_mut(&kid)) {
-                    old.stage = Stage::Retired;
-                    old.retired_at = Some(now);
-                    done.push(report(Event::KeyRetired, old, *cause));
-                }
-                if let Some(next) = ring.get_mut(&next) {
-                    next.stage = Stage::Signing;
-                    next.signing_since = Some(now);
-                    done.push(report(Event::KeySigning, next, *cause));
-                }
-            }
-            Transition::Remove { kid, cause } => {
-                if let Some(gone) = ring.get(kid) {
-                    done.push(report(Event::KeyRemoved, gone, *cause));
-                }
-                ring.keys.retain(|key| key.kid != *kid);
-            }
-        }
+        let changed = ring.apply(transition, policy, now, reason, &mut make)?;
+        done.extend(changed);
     }
     save_and_prune(writer, ring)?;
     Ok(done)
 }
 
-fn save_and_prune(writer: &dyn KeyWriter, ring: &KeyRing) -> Result<(), StoreError> {
-    writer.save_ring(ring)?;
+pub(super) fn save_and_prune(writer: &dyn KeyWriter, ring: &mut KeyRing) -> Result<(), StoreError> {
+    save(writer, ring)?;
     if let Err(error) = writer.prune(ring) {
         // The ring is saved: a private half that outlives its use is a risk to name, not a failed rotation.
         tracing::warn!(%error, "a private key that is no longer needed could not be removed");
@@ -105,123 +55,9 @@ fn save_and_prune(writer: &dyn KeyWriter, ring: &KeyRing) -> Result<(), StoreErr
     Ok(())
 }
 
-fn report(event: Event, key: &KeyRecord, cause: Cause) -> Done {
-    Done {
-        event,
-        kid: key.kid.clone(),
-        alg: key.alg,
-        cause,
-    }
-}
-
-/// Why an operator's rotation did not happen.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RotationError {
-    /// A rule forbids it.
-    #[error("refused: {0}")]
-    Refused(Refused),
-    /// The store does.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Rotates each of `algorithms` now, all or none, on the store itself; servers on it follow within a second.
-/// With `dry_run` nothing is changed and the transitions are given back as they would be.
-///
-/// # Errors
-/// [`RotationError::Refused`] as [`rotate`](rotation::rotate) says; [`RotationError::Store`].
-pub fn apply_rotation(
-    store: &dyn KeyStore,
-    policy: &RotationPolicy,
-    algorithms: &[Algorithm],
-    now: NumericDate,
-    force: bool,
-    dry_run: bool,
-) -> Result<(Vec<Transition>, Vec<Done>), RotationError> {
-    let writer = store.lock()?;
-    let mut stored = writer.load()?;
-    let mut transitions = Vec::new();
-    for &alg in algorithms {
-        let planned = rotation::rotate(&stored.ring, policy, alg, now, force)
-            .map_err(RotationError::Refused)?;
-        transitions.extend(planned);
-    }
-    let done = if dry_run {
-        Vec::new()
-    } else {
-        carry_out(&*writer, &mut stored.ring, &transitions, now)?
-    };
-    Ok((transitions, done))
-}
-
-/// Why a key was not taken into the ring.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ImportRefused {
-    /// The ring has this key, or another of this name.
-    #[error("the ring already has key `{kid}`, which is {stage}")]
-    Known {
-        /// The kid in the ring.
-        kid: String,
-        /// What it is doing.
-        stage: Stage,
-    },
-    /// No rotation would ever let it sign.
-    #[error("keys.algorithms does not have {alg}: no rotation would ever let this key sign")]
-    Algorithm {
-        /// What the key signs by.
-        alg: Algorithm,
-    },
-    /// The store.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-/// Makes an imported key the announced one of its algorithm; the key that was, which has never signed, leaves the set.
-/// The next rotation lets it sign, by the same rules as any. With `dry_run` nothing is changed.
-///
-/// # Errors
-/// [`ImportRefused`].
-pub fn import_key(
-    store: &dyn KeyStore,
-    policy: &RotationPolicy,
-    imported: &ImportedKey,
-    now: NumericDate,
-    dry_run: bool,
-) -> Result<Vec<Done>, ImportRefused> {
-    let key = &imported.key;
-    let alg = key.algorithm();
-    if !policy.algorithms.contains(&alg) {
-        return Err(ImportRefused::Algorithm { alg });
-    }
-    let writer = store.lock()?;
-    let mut ring = writer.load()?.ring;
-    let thumbprint = key.verifying_key().thumbprint();
-    let known = ring.keys.iter().find(|known| {
-        let public = known.verifying_key();
-        known.kid == key.kid() || public.is_ok_and(|public| public.thumbprint() == thumbprint)
-    });
-    if let Some(known) = known {
-        return Err(ImportRefused::Known {
-            kid: known.kid.clone(),
-            stage: known.stage,
-        });
-    }
-    let mut done = Vec::new();
-    if let Some(announced) = ring.announced(alg) {
-        done.push(report(Event::KeyRemoved, announced, Cause::Operator));
-    }
-    ring.keys
-        .retain(|key| key.alg != alg || key.stage != Stage::Announced);
-    let record = KeyRecord::announced(key.verifying_key(), alg, now);
-    done.push(report(Event::KeyAnnounced, &record, Cause::Operator));
-    ring.keys.push(record);
-    if !dry_run {
-        writer.save_key(key, &imported.pkcs8)?;
-        save_and_prune(&*writer, &ring)?;
-    }
-    Ok(done)
+pub(super) fn save(writer: &dyn KeyWriter, ring: &mut KeyRing) -> Result<(), StoreError> {
+    ring.serial += 1;
+    writer.save_ring(ring)
 }
 
 /// Keeps the issuer in step with its store and its plan, until `stop` changes or its sender is gone.
@@ -237,7 +73,7 @@ pub async fn run(issuer: Issuer, audit: AuditLog, mut stop: watch::Receiver<bool
         let error = match ticked {
             Ok(Ok(done)) => {
                 for done in done {
-                    done.audit(&audit, "keywheel serve");
+                    done.audit(&audit, "keywheel serve", None);
                 }
                 None
             }
@@ -275,8 +111,14 @@ impl Issuer {
         {
             self.publish(store.load()?)?;
         }
+        // First, for all that follows goes by the clock.
+        self.note_clock_jump()?;
+        self.note_max_age()?;
         let done = self.carry_out_what_is_due()?;
         self.note_first_publication()?;
+        self.renew_token_leases()?;
+        self.metrics()
+            .show_ages(&self.published().ring, self.policy(), self.clock().now());
         Ok(done)
     }
 
@@ -286,42 +128,120 @@ impl Issuer {
         if !is_due(&self.published().ring) {
             return Ok(Vec::new());
         }
+        let mut done = Vec::new();
+        self.change(|writer, ring, now| {
+            let transitions = rotation::step(ring, self.policy(), now);
+            if transitions.is_empty() {
+                return Ok(false);
+            }
+            done = carry_out(writer, ring, self.policy(), &transitions, now, None)?;
+            Ok(true)
+        })?;
+        for done in &done {
+            self.metrics()
+                .transition(done.alg, done.stage.name(), done.cause.name());
+        }
+        Ok(done)
+    }
+
+    /// Keeps other writers out, loads, lets `change` change and save, and publishes what is then in the store.
+    pub(super) fn change(
+        &self,
+        change: impl FnOnce(&dyn KeyWriter, &mut KeyRing, NumericDate) -> Result<bool, StoreError>,
+    ) -> Result<(), IssuerError> {
         let writer = self.store().lock()?;
         let mut stored = writer.load()?;
         // Waiting for the lock takes time, and whoever held it may have done what was due.
         let now = self.clock().now();
-        let transitions = rotation::step(&stored.ring, self.policy(), now);
-        if transitions.is_empty() {
-            self.publish(stored)?;
-            return Ok(Vec::new());
+        match change(&*writer, &mut stored.ring, now)? {
+            true => self.publish(writer.load()?),
+            false => self.publish(stored),
         }
-        let done = carry_out(&*writer, &mut stored.ring, &transitions, now)?;
-        self.publish(writer.load()?)?;
-        for done in &done {
-            self.metrics()
-                .transition(done.alg, done.event.name(), done.cause.name());
-        }
-        Ok(done)
     }
 
     /// Saves since when the keys that are published now have been: not before they were, and none that are not.
     fn note_first_publication(&self) -> Result<(), IssuerError> {
         let published = self.published();
-        let is_new = |key: &KeyRecord| key.first_published.is_none();
+        let is_new = |key: &KeyRecord| key.stage.is_published() && key.first_published.is_none();
         if !published.ring.keys.iter().any(is_new) {
             return Ok(());
         }
-        // Read after they were put in force: too late is safe, too early is not.
-        let now = self.clock().now();
-        let writer = self.store().lock()?;
-        let mut stored = writer.load()?;
-        for key in &mut stored.ring.keys {
-            if is_new(key) && published.ring.get(&key.kid).is_some() {
-                key.first_published = Some(now);
+        self.change(|writer, ring, now| {
+            // `now` was read after they were put in force: too late is safe, too early is not. Up to the next second, for what
+            // is shown and saved may be cut.
+            let whole = NumericDate::from_seconds(now.seconds());
+            let now = match now == whole {
+                true => whole,
+                false => whole.plus(Duration::from_secs(1)),
+            };
+            let promised = ring.longest_max_age.map(|promise| promise.duration());
+            let promised = promised.unwrap_or_default().max(self.policy().jwks_max_age);
+            for key in &mut ring.keys {
+                if is_new(key) && published.ring.get(&key.kid).is_some() {
+                    key.first_published = Some(now);
+                    key.unknown_until = Some(now.plus(promised));
+                }
             }
+            save(writer, ring)?;
+            Ok(true)
+        })
+    }
+
+    /// Writes down how long a fetched set may be kept, before it is promised; a promise that is no longer made counts until it
+    /// has run out.
+    fn note_max_age(&self) -> Result<(), IssuerError> {
+        let seconds = self.policy().jwks_max_age.as_secs();
+        let skew = self.policy().clock_skew;
+        let wanted = |ring: &KeyRing, now: NumericDate| {
+            let promise = ring.longest_max_age;
+            let ended_at = match promise {
+                Some(old) if old.seconds > seconds => match old.ended_at {
+                    // Only at a start: another server may still promise the longer.
+                    None if self.is_starting() => Some(now),
+                    None => return promise,
+                    Some(ended) if ring.settled(now) >= ended.plus(old.duration()).plus(skew) => {
+                        None
+                    }
+                    Some(_) => return promise,
+                },
+                _ => None,
+            };
+            let seconds = match (promise, ended_at) {
+                (Some(old), Some(_)) => old.seconds,
+                _ => seconds,
+            };
+            Some(MaxAgePromise { seconds, ended_at })
+        };
+        let now = self.clock().now();
+        let ring = &self.published().ring;
+        let is_noted = wanted(ring, now) == ring.longest_max_age;
+        if !is_noted {
+            self.change(|writer, ring, now| {
+                ring.longest_max_age = wanted(ring, now);
+                save(writer, ring)?;
+                Ok(true)
+            })?;
         }
-        writer.save_ring(&stored.ring)?;
-        self.publish(writer.load()?)?;
+        self.has_started();
+        Ok(())
+    }
+
+    /// Writes down that the wall clock has leapt forward, before anything is done by it.
+    fn note_clock_jump(&self) -> Result<(), IssuerError> {
+        let least = LEAST_JUMP.min(self.policy().clock_skew / 2);
+        let Some(leap) = self.clock_leap(least.max(Duration::from_millis(500))) else {
+            return Ok(());
+        };
+        tracing::warn!(
+            seconds = leap.as_secs(),
+            "the clock has leapt forward: planned changes wait until what was promised before has surely run out"
+        );
+        self.change(|writer, ring, now| {
+            ring.note_clock_jump(self.policy(), now, leap);
+            save(writer, ring)?;
+            Ok(true)
+        })?;
+        self.leap_is_noted();
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! Never looks at the payload, and never follows `jku`, `x5u`, `x5c` or `jwk`: they are passed over unread.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::base64url;
 use super::json::{self, JsonError, Value};
@@ -58,8 +59,8 @@ pub struct Compact<'a> {
     pub header: Header<'a>,
     /// The decoded payload.
     pub payload: &'a [u8],
-    /// Where the payload stands in the buffer that `parse` filled.
-    pub(crate) payload_range: std::ops::Range<usize>,
+    /// Where the payload stands in the buffer that `parse` filled; the header is before it.
+    pub(crate) payload_range: Range<usize>,
     /// The decoded signature.
     pub signature: &'a [u8],
     /// What was signed: the first two segments with their dot, as received (RFC 7515 §5.2).
@@ -78,14 +79,24 @@ impl<'a> Compact<'a> {
         max_bytes: usize,
         decoded: &'a mut Vec<u8>,
     ) -> Result<Self, CompactError> {
+        Self::parse_with_room(token, max_bytes, decoded, 0)
+    }
+
+    /// As [`parse`](Self::parse), and `decoded` has room for so many bytes more without another allocation.
+    pub(crate) fn parse_with_room(
+        token: &'a str,
+        max_bytes: usize,
+        decoded: &'a mut Vec<u8>,
+        room: usize,
+    ) -> Result<Self, CompactError> {
         if token.len() > max_bytes {
             return Err(CompactError::TooLarge { limit: max_bytes });
         }
         let bytes = token.as_bytes();
         let (first, second) = two_dots(bytes).ok_or(CompactError::Segments)?;
         decoded.clear();
-        decoded.reserve(bytes.len() / 4 * 3 + 3);
-        let mut segment = |range: std::ops::Range<usize>, name| {
+        decoded.reserve(bytes.len() / 4 * 3 + 3 + room);
+        let mut segment = |range: Range<usize>, name| {
             base64url::decode_onto(&bytes[range], decoded)
                 .map(|()| decoded.len())
                 .map_err(|_| CompactError::Base64(name))

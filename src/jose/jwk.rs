@@ -114,6 +114,23 @@ pub enum JwkError {
     EdPointSmallOrder,
 }
 
+// === impl JwkError ===
+
+impl JwkError {
+    /// The key may be sound, but says that it is for something else: another kty, crv, alg, use or key_ops.
+    pub fn is_contradiction(&self) -> bool {
+        matches!(
+            self,
+            JwkError::KeyType(_)
+                | JwkError::Curve(_)
+                | JwkError::Algorithm(_)
+                | JwkError::AlgorithmMismatch(_)
+                | JwkError::Use(_)
+                | JwkError::KeyOps
+        )
+    }
+}
+
 /// A key of a set that cannot be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedKey {

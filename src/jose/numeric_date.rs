@@ -43,6 +43,17 @@ impl NumericDate {
         self.seconds as f64 + f64::from(self.nanos) / f64::from(NANOS_PER_SECOND)
     }
 
+    /// RFC 3339 in whole seconds, UTC; the seconds alone beyond the year 9999.
+    pub fn to_rfc3339(self) -> String {
+        let whole = Duration::from_secs(u64::try_from(self.seconds).unwrap_or(0));
+        match std::time::SystemTime::UNIX_EPOCH.checked_add(whole) {
+            Some(time) if self.seconds >= 0 && self.seconds < 253_402_300_800 => {
+                humantime::format_rfc3339_seconds(time).to_string()
+            }
+            _ => self.to_string(),
+        }
+    }
+
     /// This moment, `by` later; the last moment there is when that passes the range.
     pub fn plus(self, by: Duration) -> Self {
         let nanos = self.nanos + by.subsec_nanos();

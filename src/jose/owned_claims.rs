@@ -1,15 +1,19 @@
-//! Claims that own their payload: what a verified token keeps, without a copy of any text.
+//! Claims that own their text: what a verified token keeps, without a copy of anything that was decoded.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use super::claims::{RegisteredClaims, Strings};
+use super::compact::Compact;
 use super::numeric_date::NumericDate;
 
-/// A payload with what was read of it: [`RegisteredClaims`] that own their text.
-#[derive(Debug)]
+/// A decoded token with what was read of it: [`RegisteredClaims`] and `kid` that own their text.
+#[derive(Debug, Default)]
 pub(crate) struct OwnedClaims {
-    payload: String,
+    /// The header, the payload, and the token as received, if it is kept.
+    text: String,
+    payload: Range<usize>,
+    kid: Option<Span>,
     iss: Option<Span>,
     sub: Option<Span>,
     jti: Option<Span>,
@@ -24,7 +28,7 @@ pub(crate) struct OwnedClaims {
     present: u64,
 }
 
-/// A text of the payload: a place in it, or its own text where the JSON had escapes.
+/// A text of the header or the payload: its place, or its own text where the JSON had escapes.
 #[derive(Debug)]
 enum Span {
     Place(Range<usize>),
@@ -40,10 +44,13 @@ enum StringsSpan {
 // === impl OwnedClaims ===
 
 impl OwnedClaims {
-    /// Notes where the claims stand, so that the payload can be moved; [`Located::into_owned`] puts the two together.
-    pub(crate) fn locate(claims: &RegisteredClaims<'_>, payload: &[u8]) -> Located {
+    /// Notes where `kid` and the claims stand in the buffer that was decoded into, so that the buffer can be moved;
+    /// [`Located::into_owned`] puts the two together.
+    pub(crate) fn locate(jws: &Compact<'_>, claims: &RegisteredClaims<'_>) -> Located {
+        // The header is at the beginning of the buffer, and the payload comes right after it.
+        let start = jws.payload.as_ptr() as usize - jws.payload_range.start;
         let place = |text: &str| {
-            let start = text.as_ptr() as usize - payload.as_ptr() as usize;
+            let start = text.as_ptr() as usize - start;
             start..start + text.len()
         };
         let span = |text: &Cow<'_, str>| match text {
@@ -55,7 +62,9 @@ impl OwnedClaims {
             Strings::Many(raw) => StringsSpan::Many(place(raw)),
         };
         Located(OwnedClaims {
-            payload: String::new(),
+            text: String::new(),
+            payload: jws.payload_range.clone(),
+            kid: jws.header.kid.as_ref().map(span),
             iss: claims.iss.as_ref().map(span),
             sub: claims.sub.as_ref().map(span),
             jti: claims.jti.as_ref().map(span),
@@ -72,7 +81,24 @@ impl OwnedClaims {
     }
 
     pub(crate) fn payload(&self) -> &str {
-        &self.payload
+        part(&self.text, &self.payload)
+    }
+
+    /// The token as received, if it is kept.
+    pub(crate) fn token(&self) -> &str {
+        part(&self.text, &(self.payload.end..self.text.len()))
+    }
+
+    pub(crate) fn kid(&self) -> Option<&str> {
+        self.kid.as_ref().map(|span| span.text(&self.text))
+    }
+
+    pub(crate) fn set_kid(&mut self, kid: &str) {
+        self.kid = Some(Span::Text(kid.into()));
+    }
+
+    pub(crate) fn iss(&self) -> Option<&str> {
+        self.iss.as_ref().map(|span| span.text(&self.text))
     }
 
     /// `exp` and `nbf`.
@@ -81,7 +107,7 @@ impl OwnedClaims {
     }
 
     pub(crate) fn sub(&self) -> Option<&str> {
-        self.sub.as_ref().map(|span| span.text(&self.payload))
+        self.sub.as_ref().map(|span| span.text(&self.text))
     }
 
     /// The claims, borrowed; nothing is parsed again.
@@ -104,13 +130,13 @@ impl OwnedClaims {
 
     fn text<'s>(&'s self, span: &'s Option<Span>) -> Option<Cow<'s, str>> {
         span.as_ref()
-            .map(|span| Cow::Borrowed(span.text(&self.payload)))
+            .map(|span| Cow::Borrowed(span.text(&self.text)))
     }
 
     fn strings<'s>(&'s self, span: &'s Option<StringsSpan>) -> Option<Strings<'s>> {
         span.as_ref().map(|span| match span {
-            StringsSpan::One(span) => Strings::One(Cow::Borrowed(span.text(&self.payload))),
-            StringsSpan::Many(place) => Strings::Many(&self.payload[place.clone()]),
+            StringsSpan::One(span) => Strings::One(Cow::Borrowed(span.text(&self.text))),
+            StringsSpan::Many(place) => Strings::Many(part(&self.text, place)),
         })
     }
 }
@@ -118,23 +144,31 @@ impl OwnedClaims {
 // === impl Span ===
 
 impl Span {
-    fn text<'s>(&'s self, payload: &'s str) -> &'s str {
+    fn text<'s>(&'s self, all: &'s str) -> &'s str {
         match self {
-            Span::Place(place) => &payload[place.clone()],
+            Span::Place(place) => part(all, place),
             Span::Text(text) => text,
         }
     }
 }
 
-/// Claims that know where they stand in a payload they have yet to be given.
+/// The places were taken from this very text, so there is always something there.
+fn part<'s>(text: &'s str, place: &Range<usize>) -> &'s str {
+    text.get(place.clone()).unwrap_or_default()
+}
+
+/// Claims that know where they stand in a buffer they have yet to be given.
 pub(crate) struct Located(OwnedClaims);
 
 // === impl Located ===
 
 impl Located {
-    /// `payload` is the one that the claims were located in, byte for byte.
-    pub(crate) fn into_owned(mut self, payload: String) -> OwnedClaims {
-        self.0.payload = payload;
+    /// `decoded` is the buffer that they were located in; `token`, as received, is kept with it.
+    pub(crate) fn into_owned(mut self, mut decoded: Vec<u8>, token: Option<&str>) -> OwnedClaims {
+        decoded.truncate(self.0.payload.end);
+        decoded.extend_from_slice(token.unwrap_or_default().as_bytes());
+        // Cannot fail: header and payload were read as UTF-8, and the token is a text.
+        self.0.text = String::from_utf8(decoded).unwrap_or_default();
         self.0
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::{KeyProblem, KeyStore, KeyWriter, Revision, StoreError, StoredKeys};
-use crate::issue::{KeyRecord, KeyRing, Stage};
+use crate::issue::{KeyRecord, KeyRing};
 use crate::jose::SigningKey;
 
 const RING_FILE: &str = "ring.json";
@@ -97,20 +97,29 @@ impl FileKeyStore {
         Ok((ring, revision(&metadata)))
     }
 
-    fn load_signer(&self, record: &KeyRecord) -> Result<SigningKey, KeyProblem> {
-        let path = self.key_path(record).unwrap_or_else(|| self.ring_path());
-        let problem = |why: String| KeyProblem {
-            path: path.clone(),
+    fn problem(&self, record: &KeyRecord, why: String) -> KeyProblem {
+        KeyProblem {
+            path: self.key_path(record).unwrap_or_else(|| self.ring_path()),
             kid: Some(record.kid.clone()),
             why,
-        };
+        }
+    }
+
+    fn read_private_half(&self, record: &KeyRecord) -> Result<Zeroizing<Vec<u8>>, KeyProblem> {
+        let path = self.key_path(record).unwrap_or_else(|| self.ring_path());
+        let problem = |why: String| self.problem(record, why);
         let pem = read_private_file(&path).map_err(problem)?;
         let pem = pem::parse(&*pem).map_err(|error| {
             problem(format!(
                 "not a PEM file, or a truncated one ({error}); restore it from a backup"
             ))
         })?;
-        let pkcs8 = Zeroizing::new(pem.into_contents());
+        Ok(Zeroizing::new(pem.into_contents()))
+    }
+
+    fn load_signer(&self, record: &KeyRecord) -> Result<SigningKey, KeyProblem> {
+        let pkcs8 = self.read_private_half(record)?;
+        let problem = |why: String| self.problem(record, why);
         let key = SigningKey::from_pkcs8(record.alg, &pkcs8, Some(&record.kid))
             .map_err(|error| problem(error.to_string()))?;
         let published = record
@@ -174,6 +183,10 @@ impl KeyStore for FileKeyStore {
         Ok(stored)
     }
 
+    fn private_key(&self, record: &KeyRecord) -> Result<Zeroizing<Vec<u8>>, KeyProblem> {
+        self.read_private_half(record)
+    }
+
     fn revision(&self) -> Result<Revision, StoreError> {
         let path = self.ring_path();
         match fs::metadata(&path) {
@@ -216,7 +229,7 @@ impl FileKeyStore {
             ..StoredKeys::default()
         };
         for record in &mut ring.keys {
-            if record.stage == Stage::Retired {
+            if !record.stage.needs_private_half() {
                 continue;
             }
             match self.load_signer(record) {
@@ -268,7 +281,7 @@ impl KeyWriter for FileWriter<'_> {
         let wanted: Vec<PathBuf> = ring
             .keys
             .iter()
-            .filter(|record| record.stage != Stage::Retired)
+            .filter(|record| record.stage.needs_private_half())
             .filter_map(|record| self.store.key_path(record))
             .collect();
         for entry in fs::read_dir(folder).map_err(io_error(folder, "open the folder"))? {

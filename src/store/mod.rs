@@ -19,7 +19,9 @@ pub use sessions::{NewSession, STATUS_LIST_SIZE, Session, SessionStore, StatusPl
 pub use sql::Database;
 pub(crate) use sql::check_url as check_database_url;
 
-use crate::issue::{KeyRing, RingError};
+use zeroize::Zeroizing;
+
+use crate::issue::{KeyRecord, KeyRing, RingError};
 use crate::jose::{Algorithm, SigningError, SigningKey};
 
 /// What a store holds.
@@ -130,6 +132,12 @@ pub trait KeyStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError`] if the store as a whole cannot be read; a single bad key is a [`KeyProblem`].
     fn load(&self) -> Result<StoredKeys, StoreError>;
+
+    /// The private half of one key, PKCS#8, for export.
+    ///
+    /// # Errors
+    /// [`KeyProblem`] says what is wrong with it.
+    fn private_key(&self, record: &KeyRecord) -> Result<Zeroizing<Vec<u8>>, KeyProblem>;
 
     /// Cheap: whether to load again.
     ///

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::fetch::{ClientError, Fetcher, UrlRule};
+use super::dial::{self, ClientError, UrlRule};
+use super::fetch::Fetcher;
 use super::keyset::{self, KeySet};
-use super::refresh::{Location, RefreshPolicy, RemoteKeys};
+use super::refresh::{RefreshPolicy, RemoteKeys};
+use super::source::Location;
+use super::tables::{DEFAULT_TABLES, Tables};
 use super::token_cache::{DEFAULT_SLOTS, TokenCache};
 use super::{Inner, Trusted, Verifier};
 use crate::audit::{AuditLog, DEFAULT_RATE};
@@ -57,6 +60,20 @@ pub enum BuildError {
         /// As given.
         leeway: Duration,
     },
+    /// Keys given for good, and a place to fetch them from: which of the two is to be believed?
+    #[error("static_keys: `{issuer}` has keys to be fetched too; name either")]
+    StaticAndRemote {
+        /// The issuer in question.
+        issuer: String,
+    },
+    /// Addresses are refused where connections are made, and those of a given client are made by it.
+    #[error(
+        "refuse_private_addresses: not with an http_client of one's own; give that client a resolver that refuses them"
+    )]
+    PrivateAddressesWithClient,
+    /// A time of the refresh policy that cannot be.
+    #[error("refresh: {0}")]
+    Refresh(&'static str),
     /// More required claims than 64.
     #[error("require: more than {} claims", Policy::MAX_REQUIRED)]
     TooManyRequired,
@@ -78,16 +95,18 @@ pub enum BuildError {
 #[derive(Debug, Clone)]
 pub struct TrustedIssuer {
     name: String,
-    source: Source,
+    static_keys: Option<JwkSet>,
+    /// Places of the one key set, in the order in which they are tried; by discovery if there is none.
+    places: Vec<Place>,
     audiences: Vec<Box<str>>,
     algorithms: Vec<Algorithm>,
+    leeway: Option<Duration>,
 }
 
 #[derive(Debug, Clone)]
-enum Source {
+enum Place {
     Discover,
     JwksUrl(String),
-    Static(JwkSet),
 }
 
 // === impl TrustedIssuer ===
@@ -99,21 +118,37 @@ impl TrustedIssuer {
     pub fn new(issuer: impl Into<String>) -> Self {
         TrustedIssuer {
             name: issuer.into(),
-            source: Source::Discover,
+            static_keys: None,
+            places: Vec::new(),
             audiences: Vec::new(),
             algorithms: vec![Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256],
+            leeway: None,
         }
     }
 
-    /// The key set is at this URL; no discovery.
+    /// The key set is at this URL; no discovery. Call again for further places of the same set: they are tried in this order,
+    /// and the first that answers is believed.
     pub fn jwks_url(mut self, url: impl Into<String>) -> Self {
-        self.source = Source::JwksUrl(url.into());
+        self.places.push(Place::JwksUrl(url.into()));
+        self
+    }
+
+    /// The key set is where the issuer's metadata says. That is the default; said together with
+    /// [`jwks_url`](Self::jwks_url), it is one of several places.
+    pub fn discover(mut self) -> Self {
+        self.places.push(Place::Discover);
         self
     }
 
     /// These keys, for good; nothing is fetched.
     pub fn static_keys(mut self, set: JwkSet) -> Self {
-        self.source = Source::Static(set);
+        self.static_keys = Some(set);
+        self
+    }
+
+    /// As [`VerifierBuilder::leeway`], for this issuer alone.
+    pub fn leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = Some(leeway);
         self
     }
 
@@ -128,6 +163,27 @@ impl TrustedIssuer {
         self.algorithms = algorithms.into_iter().collect();
         self
     }
+
+    /// Where to fetch; nothing for static keys.
+    fn locations(&self, rule: UrlRule) -> Result<Vec<Location>, BuildError> {
+        if self.static_keys.is_some() {
+            return Ok(Vec::new());
+        }
+        let places = match &*self.places {
+            [] => &[Place::Discover],
+            places => places,
+        };
+        let location = |place: &Place| match place {
+            Place::JwksUrl(url) => Ok(Location::Url(parse(rule, "jwks_url", url)?)),
+            Place::Discover => {
+                parse(rule, "issuer", &self.name)?;
+                Ok(Location::Discover {
+                    issuer: self.name.clone(),
+                })
+            }
+        };
+        places.iter().map(location).collect()
+    }
 }
 
 /// Builds a [`Verifier`].
@@ -139,8 +195,9 @@ pub struct VerifierBuilder {
     typ: TypRule,
     max_token_bytes: Option<usize>,
     token_cache: Option<usize>,
+    key_tables: Option<usize>,
     refresh: RefreshPolicy,
-    allow_http: bool,
+    rule: UrlRule,
     audit_rate: Option<u32>,
     client: Option<reqwest::Client>,
     clock: Option<Arc<dyn Clock>>,
@@ -166,6 +223,11 @@ impl VerifierBuilder {
         self.last(|issuer| issuer.jwks_url(url))
     }
 
+    /// As [`TrustedIssuer::discover`], for the issuer named last.
+    pub fn discover(self) -> Self {
+        self.last(TrustedIssuer::discover)
+    }
+
     /// As [`TrustedIssuer::static_keys`], for the issuer named last.
     pub fn static_keys(self, set: JwkSet) -> Self {
         self.last(|issuer| issuer.static_keys(set))
@@ -188,7 +250,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Tolerance for clocks that disagree, for `exp` and `nbf`. None by default, ten minutes at most.
+    /// Tolerance for clocks that disagree, for `exp` and `nbf`, for issuers that have none of their own. None by default, ten
+    /// minutes at most.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
@@ -219,6 +282,13 @@ impl VerifierBuilder {
         self
     }
 
+    /// How many busy Ed25519 keys may have a table that makes their verification three times as fast, 480 KiB each; 0 for none.
+    /// 8 by default. One more table of that size is shared by all verifiers. A key's table is dropped with the key.
+    pub fn key_tables(mut self, tables: usize) -> Self {
+        self.key_tables = Some(tables);
+        self
+    }
+
     /// When and how often remote keys are fetched.
     pub fn refresh(mut self, policy: RefreshPolicy) -> Self {
         self.refresh = policy;
@@ -227,7 +297,21 @@ impl VerifierBuilder {
 
     /// Allows plain http to other machines too: for networks that nobody else is on.
     pub fn allow_http(mut self, allow: bool) -> Self {
-        self.allow_http = allow;
+        self.rule.allow_http = allow;
+        self
+    }
+
+    /// Follows redirects to the same scheme, host and port, three at most. None are followed by default, and never any that
+    /// leads elsewhere.
+    pub fn follow_same_origin_redirects(mut self, follow: bool) -> Self {
+        self.rule.same_origin_redirects = follow;
+        self
+    }
+
+    /// Connects to public addresses alone: neither loopback nor private ranges, however they are named and whatever a name
+    /// resolves to at that moment. For issuers whose URLs are not one's own to choose.
+    pub fn refuse_private_addresses(mut self, refuse: bool) -> Self {
+        self.rule.public_only = refuse;
         self
     }
 
@@ -237,7 +321,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// One's own HTTP client, for proxies, private CAs and client certificates. It should follow no redirects.
+    /// One's own HTTP client, for proxies, private CAs and client certificates. It should follow no redirects: an answer from
+    /// elsewhere than it was asked of is refused.
     pub fn http_client(mut self, client: reqwest::Client) -> Self {
         self.client = Some(client);
         self
@@ -266,29 +351,17 @@ impl VerifierBuilder {
             Some(metrics) => metrics.clone(),
             None => Metrics::new().map_err(BuildError::Metrics)?,
         };
-        let rule = UrlRule {
-            allow_http: self.allow_http,
-        };
         let mut client = self.client.clone();
         let mut trusted = Vec::new();
         for issuer in &self.issuers {
             let (publisher, keys) = keyset::channel();
-            let location = match &issuer.source {
-                Source::Static(set) => {
+            let locations = issuer.locations(self.rule)?;
+            let remote = match &issuer.static_keys {
+                Some(set) => {
                     publisher.publish(Arc::new(KeySet::new(set.clone(), None)));
                     None
                 }
-                Source::JwksUrl(url) => Some(Location::Url(parse(rule, "jwks_url", url)?)),
-                Source::Discover => {
-                    parse(rule, "issuer", &issuer.name)?;
-                    Some(Location::Discover {
-                        issuer: issuer.name.clone(),
-                    })
-                }
-            };
-            let remote = match location {
-                None => None,
-                Some(location) => {
+                None => {
                     let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
                         BuildError::NoRuntime {
                             issuer: issuer.name.clone(),
@@ -297,13 +370,14 @@ impl VerifierBuilder {
                     let client = match &client {
                         Some(client) => client.clone(),
                         None => client
-                            .insert(Fetcher::default_client().map_err(BuildError::Client)?)
+                            .insert(dial::default_client(self.rule).map_err(BuildError::Client)?)
                             .clone(),
                     };
-                    let fetcher = Fetcher::new(client, clock.clone(), self.refresh.deadline, rule);
+                    let deadline = self.refresh.deadline;
+                    let fetcher = Fetcher::new(client, clock.clone(), deadline, self.rule);
                     Some(RemoteKeys::start(
                         &runtime,
-                        location,
+                        locations,
                         fetcher,
                         publisher,
                         clock.clone(),
@@ -329,6 +403,7 @@ impl VerifierBuilder {
                 no_issuer: metrics.outcomes(NO_ISSUER),
                 cache: TokenCache::new(self.token_cache.unwrap_or(DEFAULT_SLOTS)),
                 cache_results: metrics.token_cache(),
+                tables: Tables::new(self.key_tables.unwrap_or(DEFAULT_TABLES)),
                 clock,
                 metrics,
             }),
@@ -357,12 +432,18 @@ impl VerifierBuilder {
             if issuer.algorithms.is_empty() {
                 return Err(BuildError::NoAlgorithms { issuer: name() });
             }
+            if issuer.static_keys.is_some() && !issuer.places.is_empty() {
+                return Err(BuildError::StaticAndRemote { issuer: name() });
+            }
+            let leeway = issuer.leeway.unwrap_or(self.leeway);
+            if leeway > MAX_LEEWAY {
+                return Err(BuildError::Leeway { leeway });
+            }
         }
-        if self.leeway > MAX_LEEWAY {
-            return Err(BuildError::Leeway {
-                leeway: self.leeway,
-            });
+        if self.rule.public_only && self.client.is_some() {
+            return Err(BuildError::PrivateAddressesWithClient);
         }
+        self.refresh.check().map_err(BuildError::Refresh)?;
         let required = self.required.as_ref().map_or(1, Vec::len);
         if required > Policy::MAX_REQUIRED {
             return Err(BuildError::TooManyRequired);
@@ -372,7 +453,7 @@ impl VerifierBuilder {
 
     fn policy(&self, issuer: &TrustedIssuer) -> Policy {
         let mut policy = Policy::new(issuer.audiences.iter().cloned());
-        policy.leeway = self.leeway;
+        policy.leeway = issuer.leeway.unwrap_or(self.leeway);
         policy.typ = self.typ.clone();
         if let Some(required) = &self.required {
             policy.required.clone_from(required);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 
 use super::reject::Reject;
+use crate::jose::key::KeyId;
 use crate::jose::{Algorithm, JwkSet, SkippedKey, VerifyingKey};
 
 /// The keys of one issuer at one moment.
@@ -61,8 +62,8 @@ impl KeySet {
     /// allows `alg` is a candidate. No key is ever tried: exactly one may be left.
     ///
     /// # Errors
-    /// [`Reject::UnknownKey`] with no candidate, [`Reject::KeyMismatch`] when none of a kid's keys allows `alg`,
-    /// [`Reject::AmbiguousKey`] with several.
+    /// [`Reject::UnknownKey`] with no candidate, [`Reject::KeyMismatch`] when none of a kid's keys allows `alg` or what is
+    /// published under this kid says that it is for something else, [`Reject::AmbiguousKey`] with several.
     pub fn select(
         &self,
         kid: Option<&str>,
@@ -70,7 +71,7 @@ impl KeySet {
     ) -> Result<&Arc<VerifyingKey>, Reject> {
         let (candidates, none_fits) = match kid {
             Some(kid) => (
-                self.by_kid.get(kid).ok_or(Reject::UnknownKey)?,
+                self.by_kid.get(kid).ok_or_else(|| self.none_called(kid))?,
                 Reject::KeyMismatch,
             ),
             None => (&self.keys, Reject::UnknownKey),
@@ -81,6 +82,19 @@ impl KeySet {
             None => Ok(key),
             Some(_) => Err(Reject::AmbiguousKey),
         }
+    }
+
+    /// Why no usable key has this kid: no key at all, or one that says itself that it is not for this.
+    fn none_called(&self, kid: &str) -> Reject {
+        let is_it = |key: &&SkippedKey| key.kid.as_deref() == Some(kid);
+        match self.skipped.iter().find(is_it) {
+            Some(key) if key.error.is_contradiction() => Reject::KeyMismatch,
+            _ => Reject::UnknownKey,
+        }
+    }
+
+    pub(super) fn contains_id(&self, id: KeyId) -> bool {
+        self.keys.iter().any(|known| known.id() == id)
     }
 
     /// Whether this very key, by identity, is in the snapshot.

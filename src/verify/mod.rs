@@ -7,14 +7,22 @@
 //! The hot path takes no lock: it loads a snapshot, reads, and adds to counters. Nothing here knows that an issuer exists.
 
 mod builder;
+pub(crate) mod dial;
+mod discovery;
 mod explain;
-pub(crate) mod fetch;
+mod fetch;
+mod freshness;
+#[cfg(feature = "axum")]
+mod health;
 mod keyset;
 #[cfg(feature = "axum")]
 mod layer;
-pub(crate) mod refresh;
+mod refresh;
 mod reject;
+pub(crate) mod source;
+mod tables;
 mod token_cache;
+mod unknown_kids;
 mod verified;
 
 use std::net::IpAddr;
@@ -22,8 +30,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use builder::{BuildError, TrustedIssuer, VerifierBuilder};
+pub use dial::ClientError;
 pub use explain::{Check, CheckName, Explanation, Outcome};
-pub use fetch::{ClientError, FetchError};
+pub use fetch::FetchError;
+#[cfg(feature = "axum")]
+pub use health::health_routes;
 pub use keyset::{KeySet, Publisher, Reader, channel};
 #[cfg(feature = "axum")]
 pub use layer::{Denied, VerifierLayer, VerifierService};
@@ -37,7 +48,9 @@ use crate::jose::owned_claims::OwnedClaims;
 use crate::jose::{Algorithm, Compact, CompactError, Policy, RegisteredClaims};
 use crate::metrics::{CacheResults, Metrics, Outcomes};
 use refresh::RemoteKeys;
+use tables::Tables;
 use token_cache::TokenCache;
+use verified::Entry;
 
 /// Retry-After while there are no keys and nothing says when there will be.
 const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -56,6 +69,7 @@ struct Inner {
     no_issuer: Outcomes,
     cache: TokenCache,
     cache_results: CacheResults,
+    tables: Tables,
     audit: AuditLog,
 }
 
@@ -110,11 +124,27 @@ pub struct IssuerStatus {
     pub age: Option<Duration>,
     /// Entity tag of the set in force.
     pub etag: Option<String>,
-    /// Why the last fetch failed, if it did.
+    /// Where the set in force came from; `None` for static keys, or if there is none.
+    pub source: Option<String>,
+    /// How changes are heard of.
+    pub updates: Updates,
+    /// Why the last fetch failed, if it did; also when another place of the same set could help out.
     pub last_error: Option<String>,
     /// Time until the next fetch.
     #[serde(serialize_with = "seconds")]
     pub next_refresh: Option<Duration>,
+}
+
+/// How a verifier hears that an issuer's keys have changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Updates {
+    /// Never: the keys were given for good.
+    Static,
+    /// It asks again, in time.
+    Poll,
+    /// The issuer holds a request and answers it when the set changes.
+    Push,
 }
 
 fn seconds<S: serde::Serializer>(
@@ -152,7 +182,9 @@ impl Verifier {
         context: RequestContext<'_>,
     ) -> Result<Verified<C>, Reject> {
         let outcome = self.look(token).await;
+        // Whoever awaits this may await more with the token in hand, many at a time on one thread.
         self.conclude(token, outcome, context)
+            .map(Verified::detached)
     }
 
     /// As [`verify_request`](Self::verify_request); `allow` has the last word on an authentic token, and its refusal is the
@@ -169,7 +201,7 @@ impl Verifier {
             Ok((accepted, trusted))
         });
         let verified: Verified<Claims> = self.conclude(token, outcome, context)?;
-        Ok(verified.token().clone())
+        Ok(verified.into_token().detached())
     }
 
     /// Counts and writes a request that came without usable credentials.
@@ -245,6 +277,14 @@ impl Verifier {
                     .as_ref()
                     .and_then(|state| Some(now.saturating_sub(state.last_success?))),
                 etag: state.as_ref().and_then(|state| state.etag.clone()),
+                source: state
+                    .as_ref()
+                    .and_then(|state| state.url.as_ref().map(ToString::to_string)),
+                updates: match &state {
+                    None => Updates::Static,
+                    Some(state) if state.pushed => Updates::Push,
+                    Some(_) => Updates::Poll,
+                },
                 last_error: state
                     .as_ref()
                     .and_then(|state| Some(state.last_error.as_ref()?.to_string())),
@@ -268,8 +308,10 @@ impl Verifier {
             return verdict;
         }
         let inner = &*self.inner;
-        let mut decoded = Vec::new();
-        let jws = Compact::parse(token, inner.max_token_bytes, &mut decoded)?;
+        // Only these two and the claims of one's own are ever allocated: the decoded token, and the entry that owns it.
+        let kept = inner.cache.takes(token).then_some(token);
+        let (mut decoded, room) = (Vec::new(), kept.map_or(0, str::len));
+        let jws = Compact::parse_with_room(token, inner.max_token_bytes, &mut decoded, room)?;
         let algorithm =
             Algorithm::from_name(&jws.header.alg).ok_or(Refusal::early(Reject::AlgNotAllowed))?;
         // `typ` and the required claims are the same for every issuer: any policy will do.
@@ -315,17 +357,16 @@ impl Verifier {
             .check(&claims, inner.clock.now())
             .map_err(|error| refuse(error.into()))?;
 
-        let key = Arc::clone(key);
-        let located = OwnedClaims::locate(&claims, jws.payload);
-        let payload = jws.payload_range.clone();
-        decoded.truncate(payload.end);
-        decoded.drain(..payload.start);
-        // Cannot fail: the claims were read from it as UTF-8.
-        let payload = String::from_utf8(decoded).unwrap_or_default();
-        let accepted = Token::new(located.into_owned(payload), trusted.name.clone(), key);
+        inner.tables.accepted(key);
+        let (key, own_kid) = (key.id(), key.kid());
+        let mut claims = OwnedClaims::locate(&jws, &claims).into_owned(decoded, kept);
+        if let (None, Some(kid)) = (claims.kid(), own_kid) {
+            claims.set_kid(kid);
+        }
+        let accepted = Token::from(Arc::new(Entry::new(claims, key, index)));
         if inner.cache.is_on() {
             inner.cache_results.missed();
-            inner.cache.insert(token, &accepted, index);
+            inner.cache.insert(&accepted);
         }
         Ok((accepted, trusted))
     }
@@ -334,18 +375,17 @@ impl Verifier {
     /// key is still published, and the time is right. `None` sends it through every check.
     fn recall(&self, token: &str) -> Option<Result<(Token, &Trusted), Refusal<'_>>> {
         let inner = &*self.inner;
-        let hit = inner.cache.get(token)?;
-        let entry = hit.entry()?;
-        let trusted = &inner.trusted[entry.trusted];
-        let snapshot = trusted.keys.load();
-        if !snapshot.as_deref()?.contains(entry.token.key()) {
+        let token = inner.cache.get(token)?;
+        let entry = token.entry();
+        let trusted = &inner.trusted[entry.trusted()];
+        if !trusted.keys.load().as_deref()?.contains_id(entry.key()) {
             return None;
         }
         inner.cache_results.hit();
-        let (exp, nbf) = entry.token.validity();
+        let (exp, nbf) = entry.validity();
         let verdict = trusted.policy.check_time(exp, nbf, inner.clock.now());
         Some(match verdict {
-            Ok(()) => Ok((entry.token.clone(), trusted)),
+            Ok(()) => Ok((token, trusted)),
             Err(error) => Err(Refusal::of(trusted, error.into())),
         })
     }

@@ -4,47 +4,95 @@ use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use arc_swap::Guard;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::reject::Reject;
+use crate::jose::key::KeyId;
 use crate::jose::owned_claims::OwnedClaims;
-use crate::jose::{NumericDate, RegisteredClaims, VerifyingKey};
+use crate::jose::{NumericDate, RegisteredClaims};
 
-/// An accepted token: its payload, its registered claims, and the key that signed it. Cheap to clone.
-#[derive(Debug, Clone)]
+/// An accepted token: its payload and its registered claims. Cheap to clone.
+///
+/// One from the token cache borrows the cache's entry, in a way that no other thread takes part in; a clone shares it by
+/// counting. Each thread can borrow a handful of entries at a time: a token that is kept for long is better cloned, and the
+/// clone kept.
+#[derive(Debug)]
 pub struct Token {
-    inner: Arc<Inner>,
+    entry: Guard<Arc<Entry>>,
 }
 
-#[derive(Debug)]
-struct Inner {
+/// What is known of an accepted token. Keeps no key alive, for with the key would stay its table.
+#[derive(Debug, Default)]
+pub(super) struct Entry {
     claims: OwnedClaims,
-    issuer: Arc<str>,
-    key: Arc<VerifyingKey>,
+    key: KeyId,
+    /// Position of the issuer in the verifier's list.
+    trusted: usize,
+}
+
+// === impl Entry ===
+
+impl Entry {
+    pub(super) fn new(claims: OwnedClaims, key: KeyId, trusted: usize) -> Self {
+        Entry {
+            claims,
+            key,
+            trusted,
+        }
+    }
+
+    /// The token as received, if it was kept; else empty.
+    pub(super) fn text(&self) -> &str {
+        self.claims.token()
+    }
+
+    pub(super) fn key(&self) -> KeyId {
+        self.key
+    }
+
+    pub(super) fn trusted(&self) -> usize {
+        self.trusted
+    }
+
+    /// `exp` and `nbf`.
+    pub(super) fn validity(&self) -> (Option<NumericDate>, Option<NumericDate>) {
+        self.claims.validity()
+    }
 }
 
 // === impl Token ===
 
-impl Token {
-    pub(super) fn new(claims: OwnedClaims, issuer: Arc<str>, key: Arc<VerifyingKey>) -> Self {
+impl Clone for Token {
+    fn clone(&self) -> Self {
+        Token::from(Arc::clone(&self.entry))
+    }
+}
+
+impl From<Guard<Arc<Entry>>> for Token {
+    fn from(entry: Guard<Arc<Entry>>) -> Self {
+        Token { entry }
+    }
+}
+
+impl From<Arc<Entry>> for Token {
+    fn from(entry: Arc<Entry>) -> Self {
         Token {
-            inner: Arc::new(Inner {
-                claims,
-                issuer,
-                key,
-            }),
+            entry: Guard::from_inner(entry),
         }
     }
+}
 
+impl Token {
     /// `sub`, verbatim; the empty string when the token has none.
     pub fn subject(&self) -> &str {
-        self.inner.claims.sub().unwrap_or_default()
+        self.entry.claims.sub().unwrap_or_default()
     }
 
     /// `iss`: the configured issuer that the token was held against.
     pub fn issuer(&self) -> &str {
-        &self.inner.issuer
+        self.entry.claims.iss().unwrap_or_default()
     }
 
     /// Every member of `aud`.
@@ -84,17 +132,17 @@ impl Token {
 
     /// The registered claims, borrowed.
     pub fn registered(&self) -> RegisteredClaims<'_> {
-        self.inner.claims.borrow()
+        self.entry.claims.borrow()
     }
 
     /// The `kid` of the key that signed the token, where that key has one.
     pub fn kid(&self) -> Option<&str> {
-        self.inner.key.kid()
+        self.entry.claims.kid()
     }
 
     /// The payload: one JSON object, as signed.
     pub fn payload(&self) -> &str {
-        self.inner.claims.payload()
+        self.entry.claims.payload()
     }
 
     /// One claim by name, decoded when asked for: `Ok(None)` when the token has no such claim.
@@ -110,13 +158,13 @@ impl Token {
             .transpose()
     }
 
-    pub(super) fn key(&self) -> &Arc<VerifyingKey> {
-        &self.inner.key
+    /// As it is, borrowing nothing: for a token that may be kept for long.
+    pub(super) fn detached(self) -> Self {
+        Token::from(Guard::into_inner(self.entry))
     }
 
-    /// `exp` and `nbf`.
-    pub(super) fn validity(&self) -> (Option<NumericDate>, Option<NumericDate>) {
-        self.inner.claims.validity()
+    pub(super) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
     }
 
     pub(super) fn decode<C: ClaimSet>(self) -> Result<Verified<C>, Reject> {
@@ -177,6 +225,18 @@ impl<C> Verified<C> {
     /// The token without the decoded claims.
     pub fn token(&self) -> &Token {
         &self.token
+    }
+
+    pub(super) fn detached(self) -> Self {
+        Verified {
+            token: self.token.detached(),
+            ..self
+        }
+    }
+
+    #[cfg(feature = "axum")]
+    pub(super) fn into_token(self) -> Token {
+        self.token
     }
 }
 

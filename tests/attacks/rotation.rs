@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use keywheel::issue::{Grant, Issuer, RotationPolicy, TokenSettings, apply_rotation};
+use keywheel::issue::{Grant, How, Issuer, RotationPolicy, TokenSettings, apply_rotation};
 use keywheel::store::FileKeyStore;
 use keywheel::{Algorithm, ManualClock, Metrics, NumericDate};
 
@@ -71,7 +71,7 @@ fn live_through(mut odd: Odd, eager_operator: bool) -> usize {
     while now < NOW.plus(Duration::from_secs(5 * 3600)) {
         if eager_operator {
             // Refused most of the time: a verifier would be hurt.
-            let _ = apply_rotation(&store, &policy, &[Algorithm::EdDSA], now, false, false);
+            let _ = apply_rotation(&store, &policy, &[Algorithm::EdDSA], now, How::default());
         }
         issuer.tick().unwrap();
         sets.push(Fetched {

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arc_swap::ArcSwap;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -18,9 +18,23 @@ pub enum Reply {
         body: Vec<u8>,
     },
     /// As `Answer` with 200, but with 304 for anyone who has this entity tag.
-    Tagged { etag: &'static str, body: Vec<u8> },
+    Tagged { etag: String, body: Vec<u8> },
+    /// As `Tagged`; a request that prefers to wait (RFC 7240) is held until the script changes, or [`JwksServer::release`].
+    Push { etag: String, body: Vec<u8> },
+    /// As `Tagged`, and claims to hold requests, yet answers each at once.
+    Boast { etag: String, body: Vec<u8> },
+    /// A head that goes on and on: one more line whenever [`JwksServer::release`] is called.
+    Dribble,
+    /// Redirects one path to another, and serves the set there.
+    Moved {
+        from: String,
+        to: String,
+        body: Vec<u8>,
+    },
     /// Reads the request and says nothing more.
     Silence,
+    /// Answers as `then` says, but not before [`JwksServer::release`], and whatever the script is by then.
+    Delayed { then: Box<Reply> },
     /// Sends a head and then a body that never ends.
     Endless,
     /// Closes the connection at once.
@@ -49,8 +63,9 @@ impl Reply {
 /// One running server; it ends with its owner.
 pub struct JwksServer {
     address: SocketAddr,
-    reply: Arc<ArcSwap<Reply>>,
+    reply: watch::Sender<Arc<Reply>>,
     requests: watch::Receiver<Vec<String>>,
+    held: Arc<AtomicUsize>,
     task: tokio::task::AbortHandle,
 }
 
@@ -64,18 +79,27 @@ impl JwksServer {
 
     pub fn on(listener: TcpListener, reply: Reply) -> Self {
         let address = listener.local_addr().expect("an address");
-        let reply = Arc::new(ArcSwap::from_pointee(reply));
+        let reply = watch::Sender::new(Arc::new(reply));
         let (requests_in, requests) = watch::channel(Vec::new());
-        let replies = reply.clone();
+        let held = Arc::new(AtomicUsize::new(0));
+        let connection = Connection {
+            reply: reply.subscribe(),
+            requests: requests_in,
+            held: held.clone(),
+        };
         let task = tokio::spawn(async move {
+            // Connections end with the server: a crash would take them down too.
+            let mut connections = tokio::task::JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(answer(stream, replies.clone(), requests_in.clone()));
+                connections.spawn(connection.clone().answer(stream));
+                while connections.try_join_next().is_some() {}
             }
         });
         JwksServer {
             address,
             reply,
             requests,
+            held,
             task: task.abort_handle(),
         }
     }
@@ -86,7 +110,22 @@ impl JwksServer {
 
     /// From now on the server answers this.
     pub fn reply(&self, reply: Reply) {
-        self.reply.store(Arc::new(reply));
+        self.reply.send_replace(Arc::new(reply));
+    }
+
+    /// Wakes every request that is held or delayed, without a change of the script.
+    pub fn release(&self) {
+        self.reply.send_modify(|_| {});
+    }
+
+    /// How many requests are being held.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Ends when `count` requests are being held.
+    pub async fn holds(&self, count: usize) {
+        super::eventually("requests are held", || self.held() == count).await;
     }
 
     /// How many requests have come.
@@ -111,41 +150,113 @@ impl Drop for JwksServer {
     }
 }
 
-async fn answer(
-    mut stream: TcpStream,
-    replies: Arc<ArcSwap<Reply>>,
+#[derive(Clone)]
+struct Connection {
+    reply: watch::Receiver<Arc<Reply>>,
     requests: watch::Sender<Vec<String>>,
-) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        match stream.read_u8().await {
-            Ok(byte) => head.push(byte),
-            Err(_) => return,
-        }
+    held: Arc<AtomicUsize>,
+}
+
+/// One held request, counted while it lasts.
+struct HeldOne<'a>(&'a AtomicUsize);
+
+impl<'a> HeldOne<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        HeldOne(count)
     }
-    let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
-    // The script as it stands when the request has come, before anyone is told that it has.
-    let reply = replies.load_full();
-    requests.send_modify(|heads| heads.push(head.clone()));
-    // A client that has gone away is part of some scripts.
-    let _ = match &*reply {
-        Reply::Answer {
-            status,
-            headers,
-            body,
-        } => send(&mut stream, *status, headers, body).await,
-        Reply::Tagged { etag, body } => {
-            let headers = [("ETag", (*etag).to_owned())];
-            let has_it = head.contains(&format!("if-none-match: {}", etag.to_ascii_lowercase()));
-            match has_it {
-                true => send(&mut stream, 304, &headers, b"").await,
-                false => send(&mut stream, 200, &headers, body).await,
+}
+
+impl Drop for HeldOne<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Connection {
+    async fn answer(mut self, mut stream: TcpStream) {
+        // Nobody sends a body, so what has come up to the empty line is all.
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read_buf(&mut head).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
             }
         }
-        Reply::Silence => std::future::pending().await,
-        Reply::Endless => endless(&mut stream).await,
-        Reply::Reset => Ok(()),
-    };
+        let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
+        // The script as it stands when the request has come, before anyone is told that it has.
+        let mut reply = self.reply.borrow_and_update().clone();
+        self.requests.send_modify(|heads| heads.push(head.clone()));
+        if let Reply::Delayed { then } = &*reply {
+            let then = Arc::new(Reply::clone(then));
+            let _ = self.reply.changed().await;
+            reply = then;
+        }
+        // A client that has gone away is part of some scripts.
+        let _ = self.play(&mut stream, &head, reply).await;
+    }
+
+    async fn play(
+        &mut self,
+        stream: &mut TcpStream,
+        head: &str,
+        mut reply: Arc<Reply>,
+    ) -> std::io::Result<()> {
+        let has =
+            |etag: &str| head.contains(&format!("if-none-match: {}", etag.to_ascii_lowercase()));
+        let waits = head.contains("prefer: wait=");
+        if let Reply::Push { etag, .. } = &*reply
+            && waits
+            && !head.contains("prefer: wait=0")
+            && has(etag)
+        {
+            let _held = HeldOne::new(&self.held);
+            let mut nothing = [0];
+            tokio::select! {
+                changed = self.reply.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                }
+                // The client has hung up.
+                _ = stream.read(&mut nothing) => return Ok(()),
+            }
+            reply = self.reply.borrow_and_update().clone();
+        }
+        match &*reply {
+            Reply::Answer {
+                status,
+                headers,
+                body,
+            } => send(stream, *status, headers, body).await,
+            Reply::Tagged { etag, body }
+            | Reply::Push { etag, body }
+            | Reply::Boast { etag, body } => {
+                let mut headers = vec![("ETag", etag.clone())];
+                if waits && !matches!(&*reply, Reply::Tagged { .. }) {
+                    headers.push(("Preference-Applied", "wait=50".into()));
+                }
+                match has(etag) {
+                    true => send(stream, 304, &headers, b"").await,
+                    false => send(stream, 200, &headers, body).await,
+                }
+            }
+            Reply::Moved { from, to, body } => match head.contains(&format!("get {from} ")) {
+                true => send(stream, 301, &[("Location", to.clone())], b"").await,
+                false => send(stream, 200, &[], body).await,
+            },
+            Reply::Dribble => {
+                stream.write_all(b"HTTP/1.1 200 X\r\n").await?;
+                while self.reply.changed().await.is_ok() {
+                    stream.write_all(b"X-More: 1\r\n").await?;
+                }
+                Ok(())
+            }
+            Reply::Silence | Reply::Delayed { .. } => std::future::pending().await,
+            Reply::Endless => endless(stream).await,
+            Reply::Reset => Ok(()),
+        }
+    }
 }
 
 async fn send(

@@ -1,14 +1,11 @@
 //! The sample API: a backend as a user of the crate would write it. It has never seen a secret.
 
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
+use axum::extract::Path;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 
-use crate::verify::{Claims, Verified, Verifier};
+use crate::verify::{Claims, Verified, Verifier, health_routes};
 
 /// The routes: personalized content for anyone signed in, tasks only for their owner.
 pub(super) fn router(verifier: &Verifier) -> Router {
@@ -24,9 +21,7 @@ pub(super) fn router(verifier: &Verifier) -> Router {
         .route("/api/personalize", post(personalize))
         .layer(verifier.layer())
         .merge(tasks)
-        .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics))
-        .with_state(verifier.clone())
+        .merge(health_routes(verifier))
 }
 
 #[derive(Deserialize)]
@@ -63,17 +58,4 @@ async fn tasks(token: Verified<Claims>, Path(user_id): Path<String>) -> Json<Vec
         owner: user_id,
         title: "rotate the keys",
     }])
-}
-
-async fn readyz(State(verifier): State<Verifier>) -> Response {
-    let status = match verifier.is_ready() {
-        true => StatusCode::OK,
-        false => StatusCode::SERVICE_UNAVAILABLE,
-    };
-    (status, Json(verifier.status())).into_response()
-}
-
-async fn metrics(State(verifier): State<Verifier>) -> Response {
-    let content_type = [(CONTENT_TYPE, prometheus::TEXT_FORMAT)];
-    (content_type, verifier.metrics().render()).into_response()
 }

@@ -17,7 +17,7 @@ use crate::config::{AudienceConfig, Config, DatabaseUrl, Log, LogFormat, Span};
 use crate::http::{self, PageSettings};
 use crate::jose::Algorithm;
 use crate::verify::Verifier;
-use crate::verify::fetch::Fetcher;
+use crate::verify::dial::{self, UrlRule};
 
 /// The audience of the sample API's tokens, signed by EdDSA.
 const AUDIENCE: &str = "demo-api";
@@ -77,7 +77,7 @@ async fn demonstrate(args: &DemoArgs, folder: &Path) -> Result<(), CliError> {
         audience: Some(AUDIENCE.into()),
     };
     let auth = AuthService::start(&config, public, admin, page, stopped.clone()).await?;
-    let client = Fetcher::default_client().map_err(CliError::failed)?;
+    let client = dial::default_client(UrlRule::default()).map_err(CliError::failed)?;
     let verifier = Verifier::builder()
         .issuer(&config.issuer)
         .audience(AUDIENCE)

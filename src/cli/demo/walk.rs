@@ -10,7 +10,7 @@ use crate::cli::serve::AuthService;
 use crate::cli::{CliError, output};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::issue::{Grant, Issuer, Minted, Refused, RotationError, apply_rotation};
+use crate::issue::{Grant, How, Issuer, Minted, Refused, RotationError, apply_rotation};
 use crate::jose::{Algorithm, SigningKey, base64url};
 use crate::store::FileKeyStore;
 use crate::verify::Verifier;
@@ -211,12 +211,12 @@ impl Walk {
                 &policy,
                 &algorithms,
                 SystemClock.now(),
-                false,
-                false,
+                How::default(),
             )
         });
         match rotated.await.map_err(CliError::failed)? {
-            Ok((_, done)) => Ok(Ok(done
+            Ok(outcome) => Ok(Ok(outcome
+                .done
                 .iter()
                 .map(|done| format!("{:<13} {:<5} {}", done.event.name(), done.alg, done.kid))
                 .collect())),

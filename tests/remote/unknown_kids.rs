@@ -1,0 +1,104 @@
+//! Kids that no key has: what they may cost, and who waits.
+
+use super::*;
+
+#[tokio::test]
+async fn unknown_kid_flood_costs_one_fetch_per_cool_down() {
+    let (clock, key) = (ManualClock::new(NOW), key("a"));
+    let server = JwksServer::start(Reply::ok(jwks(&[&key]))).await;
+    let verifier = verifier(&server, &clock);
+    let good = token(&key);
+    assert_eq!(reason(&verifier, &good).await, Ok(()));
+    const SECONDS: usize = 60;
+    for second in 0..SECONDS {
+        for n in 0..100 {
+            let header = json!({ "alg": "EdDSA", "kid": format!("invented-{second}-{n}") });
+            let flood = tokens::forged(&tokens::sign(&key, &header, &tokens::claims()));
+            assert_eq!(reason(&verifier, &flood).await, Err("unknown_key"));
+        }
+        assert_eq!(reason(&verifier, &good).await, Ok(()));
+        clock.advance(Duration::from_secs(1));
+    }
+    let most = 1 + SECONDS / 5;
+    assert!(
+        (2..=most).contains(&server.count()),
+        "{} fetches",
+        server.count()
+    );
+    let suppressed = metric(&verifier, "keywheel_jwks_refreshes_suppressed_total");
+    assert!(suppressed > 5900, "{suppressed}");
+}
+
+#[tokio::test]
+async fn a_kid_that_stays_unknown_asks_ever_more_rarely() {
+    let (clock, known, unknown) = (ManualClock::new(NOW), key("a"), key("b"));
+    let server = JwksServer::start(Reply::ok(jwks(&[&known]))).await;
+    let verifier = verifier(&server, &clock);
+    let stale = token(&unknown);
+    for _ in 0..100 {
+        assert_eq!(reason(&verifier, &stale).await, Err("unknown_key"));
+        clock.advance(COOL_DOWN);
+    }
+    // 500 s: without the memory there would be 100 fetches.
+    assert!(server.count() < 12, "{} fetches", server.count());
+}
+
+#[tokio::test]
+async fn cool_down_counts_failed_attempts() {
+    let (clock, key) = (ManualClock::new(NOW), key("a"));
+    let server = JwksServer::start(Reply::with(500, &[], "")).await;
+    let verifier = verifier(&server, &clock);
+    for _ in 0..1000 {
+        let verdict = verifier.verify::<Claims>(&token(&key)).await;
+        assert!(
+            matches!(verdict, Err(Reject::KeysUnavailable { retry_after }) if retry_after >= Duration::from_secs(1)),
+            "{verdict:?}"
+        );
+    }
+    assert_eq!(server.count(), 1);
+    assert!(!verifier.is_ready());
+}
+
+#[tokio::test]
+async fn an_unannounced_key_is_found_by_one_refetch() {
+    let (clock, old, new) = (ManualClock::new(NOW), key("old"), key("new"));
+    let server = JwksServer::start(Reply::ok(jwks(&[&old]))).await;
+    let verifier = verifier(&server, &clock);
+    assert_eq!(reason(&verifier, &token(&old)).await, Ok(()));
+    server.reply(Reply::ok(jwks(&[&old, &new])));
+    // Within the cool-down of the first fetch the answer is immediate.
+    assert_eq!(reason(&verifier, &token(&new)).await, Err("unknown_key"));
+    assert_eq!(server.count(), 1);
+    clock.advance(COOL_DOWN);
+    assert_eq!(reason(&verifier, &token(&new)).await, Ok(()));
+    assert_eq!(reason(&verifier, &token(&old)).await, Ok(()));
+    assert_eq!(server.count(), 2);
+}
+
+#[tokio::test]
+async fn try_verify_never_waits_and_asks_in_the_background() {
+    let (clock, old, new) = (ManualClock::new(NOW), key("old"), key("new"));
+    let server = JwksServer::start(Reply::ok(jwks(&[&old]))).await;
+    let verifier = verifier(&server, &clock);
+    assert_eq!(reason(&verifier, &token(&old)).await, Ok(()));
+    server.reply(Reply::ok(jwks(&[&old, &new])));
+    clock.advance(COOL_DOWN);
+    let verdict = verifier.try_verify::<Claims>(&token(&new));
+    assert_eq!(verdict.unwrap_err(), Reject::UnknownKey);
+    eventually("the key comes", || {
+        verifier.try_verify::<Claims>(&token(&new)).is_ok()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fetch_that_ends_between_two_looks_is_not_missed() {
+    let (clock, key) = (ManualClock::new(NOW), key("a"));
+    let server = JwksServer::start(Reply::ok(jwks(&[&key]))).await;
+    let token = token(&key);
+    // The very first look races with the very first fetch; which of them wins is chance, hence so many.
+    for round in 0..40 {
+        let verifier = verifier(&server, &clock);
+        assert_eq!(reason(&verifier, &token).await, Ok(()), "round {round}");
+    }
+}
