@@ -220,7 +220,9 @@ pub fn request_with(
     stream.read_to_string(&mut answer).expect("an answer");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     let status = head.split(' ').nth(1).expect("a status");
-    let is_chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
+    let is_chunked = head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked");
     Answer {
         status: status.parse().expect("a number"),
         head: head.to_owned(),

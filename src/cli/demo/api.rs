@@ -4,11 +4,14 @@ use axum::extract::Path;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::verify::{Claims, Verified, Verifier, health_routes};
 
 /// The routes: personalized content for anyone signed in, tasks only for their owner.
-pub(super) fn router(verifier: &Verifier) -> Router {
+///
+/// Pages of `page_origin` may call it: without credentials, for the token goes in a header.
+pub(super) fn router(verifier: &Verifier, page_origin: &str) -> Router {
     let tasks = Router::new()
         .route("/api/{user_id}/tasks", get(tasks))
         .layer(
