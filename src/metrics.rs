@@ -1,20 +1,21 @@
 //! Every metric: its name, its help, its labels. Label values come from closed lists: no input can create a time series.
 
+mod ages;
 mod sharded;
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use prometheus::core::Collector;
 use prometheus::{
-    Encoder as _, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 use crate::clock::Clock;
 use crate::verify::Reason;
 use crate::verify::source::SourceState;
+use ages::Ages;
 use sharded::{ShardedCounter, ShardedCounterVec};
 
 /// The `issuer` label of a verification that ended before a configured issuer was found.
@@ -34,6 +35,8 @@ pub struct Metrics {
     jwks_keys: IntGaugeVec,
     jwks_ages: Ages,
     jwks_refreshes_suppressed: IntCounterVec,
+    status_list_fetches: IntCounterVec,
+    status_list_ages: Ages,
     #[cfg(feature = "server")]
     pub(crate) issuer: issuer::IssuerMetrics,
 }
@@ -84,7 +87,19 @@ impl Metrics {
                 "Usable keys of the issuer in force; 0 means that every token of it is refused.",
                 &["issuer"],
             )?,
-            jwks_ages: Ages::new()?,
+            jwks_ages: Ages::new(
+                "jwks_age_seconds",
+                "Seconds since the issuer's key set was last had or confirmed; at the staleness limit all its tokens are refused.",
+            )?,
+            status_list_fetches: counters(
+                "status_list_fetches_total",
+                "Fetches of an issuer's status lists, by result: `modified`, `not_modified`, `pushed` for a change that a held request brought, or the kind of failure.",
+                &["issuer", "result"],
+            )?,
+            status_list_ages: Ages::new(
+                "status_list_age_seconds",
+                "Seconds since the issuer's status list was last had or confirmed, the oldest of several; when it runs out, tokens that refer to it are refused.",
+            )?,
             jwks_refreshes_suppressed: counters(
                 "jwks_refreshes_suppressed_total",
                 "Fetches that an unknown kid asked for and did not get; a rise with unknown_key is a flood of invented kids.",
@@ -93,7 +108,7 @@ impl Metrics {
             #[cfg(feature = "server")]
             issuer: issuer::IssuerMetrics::register(registry)?,
         };
-        let collectors: [Box<dyn Collector>; 7] = [
+        let collectors: [Box<dyn prometheus::core::Collector>; 9] = [
             Box::new(metrics.verifications.clone()),
             Box::new(metrics.token_cache.clone()),
             Box::new(metrics.jwks_fetches.clone()),
@@ -101,6 +116,8 @@ impl Metrics {
             Box::new(metrics.jwks_keys.clone()),
             Box::new(metrics.jwks_ages.clone()),
             Box::new(metrics.jwks_refreshes_suppressed.clone()),
+            Box::new(metrics.status_list_fetches.clone()),
+            Box::new(metrics.status_list_ages.clone()),
         ];
         for collector in collectors {
             registry.register(collector)?;
@@ -135,6 +152,14 @@ impl Metrics {
         CacheResults {
             hit: self.token_cache.counter(&["hit"]),
             miss: self.token_cache.counter(&["miss"]),
+        }
+    }
+
+    pub(crate) fn status_lists(&self, issuer: &str) -> StatusListMetrics {
+        StatusListMetrics {
+            issuer: issuer.into(),
+            fetches: self.status_list_fetches.clone(),
+            ages: self.status_list_ages.clone(),
         }
     }
 
@@ -188,6 +213,29 @@ impl CacheResults {
     }
 }
 
+/// The metrics of one issuer's status lists.
+#[derive(Debug, Clone)]
+pub(crate) struct StatusListMetrics {
+    issuer: String,
+    fetches: IntCounterVec,
+    ages: Ages,
+}
+
+// === impl StatusListMetrics ===
+
+impl StatusListMetrics {
+    pub(crate) fn fetched(&self, result: &'static str) {
+        self.fetches
+            .with_label_values(&[self.issuer.as_str(), result])
+            .inc();
+    }
+
+    /// From now on the age of this list is shown.
+    pub(crate) fn watch(&self, state: &Arc<ArcSwap<SourceState>>, clock: &Arc<dyn Clock>) {
+        self.ages.watch(&self.issuer, state, clock);
+    }
+}
+
 /// The metrics of one remote key set.
 #[derive(Debug, Clone)]
 pub(crate) struct SourceMetrics {
@@ -213,16 +261,8 @@ impl SourceMetrics {
     }
 
     /// From now on the age of this source is shown.
-    pub(crate) fn watch(&self, state: Arc<ArcSwap<SourceState>>, clock: Arc<dyn Clock>) {
-        self.ages.sources.rcu(|sources| {
-            let mut sources = Vec::clone(sources);
-            sources.push(WatchedSource {
-                issuer: self.issuer.clone(),
-                state: Arc::downgrade(&state),
-                clock: clock.clone(),
-            });
-            sources
-        });
+    pub(crate) fn watch(&self, state: &Arc<ArcSwap<SourceState>>, clock: &Arc<dyn Clock>) {
+        self.ages.watch(&self.issuer, state, clock);
     }
 
     pub(crate) fn keys(&self, count: usize) {
@@ -231,65 +271,6 @@ impl SourceMetrics {
 
     pub(crate) fn suppressed(&self) {
         self.suppressed.inc();
-    }
-}
-
-/// `jwks_age_seconds`, computed when it is asked for: an age that had to be set would stand still when fetching does.
-#[derive(Debug, Clone)]
-struct Ages {
-    gauges: GaugeVec,
-    sources: Arc<ArcSwap<Vec<WatchedSource>>>,
-}
-
-#[derive(Clone)]
-struct WatchedSource {
-    issuer: String,
-    /// Weak: a metric must not keep the source of a verifier that is gone.
-    state: Weak<ArcSwap<SourceState>>,
-    clock: Arc<dyn Clock>,
-}
-
-// === impl Ages ===
-
-impl Ages {
-    fn new() -> Result<Self, prometheus::Error> {
-        Ok(Ages {
-            gauges: GaugeVec::new(
-                Opts::new(
-                    "keywheel_jwks_age_seconds",
-                    "Seconds since the issuer's key set was last had or confirmed; at the staleness limit all its tokens are refused.",
-                ),
-                &["issuer"],
-            )?,
-            sources: Arc::default(),
-        })
-    }
-}
-
-impl Collector for Ages {
-    fn desc(&self) -> Vec<&prometheus::core::Desc> {
-        self.gauges.desc()
-    }
-
-    fn collect(&self) -> Vec<prometheus::proto::MetricFamily> {
-        for source in self.sources.load().iter() {
-            let gauge = self.gauges.with_label_values(&[source.issuer.as_str()]);
-            let last_success = source
-                .state
-                .upgrade()
-                .and_then(|state| state.load().last_success);
-            if let Some(last_success) = last_success {
-                let age = source.clock.monotonic().saturating_sub(last_success);
-                gauge.set(age.as_secs_f64());
-            }
-        }
-        self.gauges.collect()
-    }
-}
-
-impl std::fmt::Debug for WatchedSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.issuer)
     }
 }
 

@@ -68,7 +68,7 @@ async fn a_good_token_passes_every_check() {
             .iter()
             .all(|check| check.advice.is_none())
     );
-    assert_eq!(explanation.checks.len(), 16);
+    assert_eq!(explanation.checks.len(), 17);
     assert!(explanation.to_string().ends_with("accepted"));
 }
 

@@ -25,11 +25,59 @@ pub struct RegisteredClaims<'a> {
     pub sid: Option<Cow<'a, str>>,
     /// Client that the token was issued to (RFC 8693 §4.3).
     pub client_id: Option<Cow<'a, str>>,
+    /// Where the issuer says whether this token still holds (Token Status List, `status.status_list`).
+    pub status: Option<StatusReference<'a>>,
     pub(super) aud: Option<Strings<'a>>,
     pub(super) scope: Option<Strings<'a>>,
     pub(super) roles: Option<Strings<'a>>,
     /// Bit i is set when the policy's i-th required claim is there.
     pub(super) present: u64,
+}
+
+/// `status.status_list` of a token (draft-ietf-oauth-status-list §6.2): its place in a list that the issuer publishes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusReference<'a> {
+    /// Position in the list, from 0.
+    pub idx: u64,
+    /// The list's URI, as the token has it: not yet known to be the issuer's own.
+    pub uri: Cow<'a, str>,
+}
+
+// === impl StatusReference ===
+
+impl<'a> StatusReference<'a> {
+    /// `None` for a status by another mechanism, which is none of ours.
+    fn from_value(value: Value<'a>) -> Result<Option<Self>, ClaimError> {
+        let bad = || ClaimError::Bad("status");
+        let Value::Object(status) = value else {
+            return Err(bad());
+        };
+        let mut list = None;
+        json::object(status, |name, value| {
+            if name == "status_list" {
+                list = Some(value);
+            }
+            Ok::<(), ClaimError>(())
+        })?;
+        let list = match list {
+            None => return Ok(None),
+            Some(Value::Object(list)) => list,
+            Some(_) => return Err(bad()),
+        };
+        let (mut idx, mut uri) = (None, None);
+        json::object(list, |name, value| {
+            match (name, value) {
+                ("idx", Value::Number(number)) => idx = number.parse().ok(),
+                ("uri", Value::String(text)) => uri = Some(text),
+                _ => {}
+            }
+            Ok::<(), ClaimError>(())
+        })?;
+        match (idx, uri) {
+            (Some(idx), Some(uri)) => Ok(Some(StatusReference { idx, uri })),
+            _ => Err(bad()),
+        }
+    }
 }
 
 /// A claim that is one string or an array of strings.
@@ -119,6 +167,7 @@ impl<'a> RegisteredClaims<'a> {
             }
             // RFC 9068 §2.2.3.1 borrows SCIM's loose type: what is no list of strings grants no role.
             "roles" => self.roles = Strings::from_value(value),
+            "status" => self.status = StatusReference::from_value(value)?,
             _ => {}
         }
         Ok(())

@@ -43,7 +43,7 @@ pub(crate) enum Value<'a> {
     Number(&'a str),
     String(Cow<'a, str>),
     Array(&'a str),
-    Object,
+    Object(&'a str),
 }
 
 impl<'a> Value<'a> {
@@ -232,7 +232,7 @@ impl<'a> Scanner<'a> {
             Some(b'{') => {
                 self.at += 1;
                 self.members(|_, _| Ok::<(), JsonError>(()))?;
-                Value::Object
+                Value::Object(&self.text[start..self.at])
             }
             Some(b'[') => {
                 self.at += 1;

@@ -22,7 +22,7 @@ pub(crate) mod rsa;
 pub(crate) mod signing;
 
 pub use algorithm::{Algorithm, KeyType, UnknownAlgorithm};
-pub use claims::RegisteredClaims;
+pub use claims::{RegisteredClaims, StatusReference};
 pub use compact::{Compact, CompactError, Header, MAX_TOKEN_BYTES};
 pub use json::JsonError;
 pub use jwk::{JwkError, JwkSet, SetError, SkippedKey, Thumbprint};

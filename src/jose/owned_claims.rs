@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::claims::{RegisteredClaims, Strings};
+use super::claims::{RegisteredClaims, StatusReference, Strings};
 use super::compact::Compact;
 use super::numeric_date::NumericDate;
 
@@ -22,6 +22,7 @@ pub(crate) struct OwnedClaims {
     aud: Option<StringsSpan>,
     scope: Option<StringsSpan>,
     roles: Option<StringsSpan>,
+    status: Option<(u64, Span)>,
     exp: Option<NumericDate>,
     nbf: Option<NumericDate>,
     iat: Option<NumericDate>,
@@ -73,6 +74,10 @@ impl OwnedClaims {
             aud: claims.aud.as_ref().map(strings),
             scope: claims.scope.as_ref().map(strings),
             roles: claims.roles.as_ref().map(strings),
+            status: claims
+                .status
+                .as_ref()
+                .map(|status| (status.idx, span(&status.uri))),
             exp: claims.exp,
             nbf: claims.nbf,
             iat: claims.iat,
@@ -121,6 +126,10 @@ impl OwnedClaims {
             aud: self.strings(&self.aud),
             scope: self.strings(&self.scope),
             roles: self.strings(&self.roles),
+            status: self.status.as_ref().map(|(idx, uri)| StatusReference {
+                idx: *idx,
+                uri: Cow::Borrowed(uri.text(&self.text)),
+            }),
             exp: self.exp,
             nbf: self.nbf,
             iat: self.iat,

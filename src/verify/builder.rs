@@ -10,6 +10,7 @@ use super::fetch::Fetcher;
 use super::keyset::{self, KeySet};
 use super::refresh::{RefreshPolicy, RemoteKeys};
 use super::source::Location;
+use super::status::{ListMaker, StatusCheck, StatusLists};
 use super::tables::{DEFAULT_TABLES, Tables};
 use super::token_cache::{DEFAULT_SLOTS, TokenCache};
 use super::{Inner, Trusted, Verifier};
@@ -78,7 +79,9 @@ pub enum BuildError {
     #[error("require: more than {} claims", Policy::MAX_REQUIRED)]
     TooManyRequired,
     /// Keys that must be fetched need a task to fetch them.
-    #[error("issuer `{issuer}` has remote keys: build the verifier inside a Tokio runtime")]
+    #[error(
+        "issuer `{issuer}` has remote keys or status lists: build the verifier inside a Tokio runtime"
+    )]
     NoRuntime {
         /// The issuer in question.
         issuer: String,
@@ -101,6 +104,7 @@ pub struct TrustedIssuer {
     audiences: Vec<Box<str>>,
     algorithms: Vec<Algorithm>,
     leeway: Option<Duration>,
+    status: Option<StatusCheck>,
 }
 
 #[derive(Debug, Clone)]
@@ -123,6 +127,7 @@ impl TrustedIssuer {
             audiences: Vec::new(),
             algorithms: vec![Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256],
             leeway: None,
+            status: None,
         }
     }
 
@@ -152,6 +157,13 @@ impl TrustedIssuer {
         self
     }
 
+    /// What becomes of tokens that refer to a status list, which says whose session has ended. By default the list decides, and
+    /// tokens are refused while it cannot be had; for static keys nothing is fetched, and so nothing is asked.
+    pub fn status_check(mut self, check: StatusCheck) -> Self {
+        self.status = Some(check);
+        self
+    }
+
     /// Accepts tokens meant for this audience; call again for further ones.
     pub fn audience(mut self, audience: impl Into<Box<str>>) -> Self {
         self.audiences.push(audience.into());
@@ -162,6 +174,19 @@ impl TrustedIssuer {
     pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         self.algorithms = algorithms.into_iter().collect();
         self
+    }
+
+    fn status_rule(&self) -> StatusCheck {
+        let nothing_is_fetched = self.static_keys.is_some();
+        self.status.unwrap_or(match nothing_is_fetched {
+            true => StatusCheck::Ignore,
+            false => StatusCheck::FailClosed,
+        })
+    }
+
+    /// Whether anything of this issuer's is ever fetched.
+    fn fetches(&self) -> bool {
+        self.static_keys.is_none() || self.status_rule() != StatusCheck::Ignore
     }
 
     /// Where to fetch; nothing for static keys.
@@ -236,6 +261,11 @@ impl VerifierBuilder {
     /// As [`TrustedIssuer::audience`], for the issuer named last.
     pub fn audience(self, audience: impl Into<Box<str>>) -> Self {
         self.last(|issuer| issuer.audience(audience))
+    }
+
+    /// As [`TrustedIssuer::status_check`], for the issuer named last.
+    pub fn status_check(self, check: StatusCheck) -> Self {
+        self.last(|issuer| issuer.status_check(check))
     }
 
     /// As [`TrustedIssuer::algorithms`], for the issuer named last.
@@ -354,45 +384,53 @@ impl VerifierBuilder {
         let mut client = self.client.clone();
         let mut trusted = Vec::new();
         for issuer in &self.issuers {
+            let name: Arc<str> = issuer.name.as_str().into();
             let (publisher, keys) = keyset::channel();
             let locations = issuer.locations(self.rule)?;
-            let remote = match &issuer.static_keys {
-                Some(set) => {
-                    publisher.publish(Arc::new(KeySet::new(set.clone(), None)));
+            let fetching = match issuer.fetches() {
+                false => None,
+                true => Some(self.fetching(&name, &mut client, &clock)?),
+            };
+            let remote = match (&issuer.static_keys, &fetching) {
+                (None, Some((runtime, fetcher))) => Some(RemoteKeys::start(
+                    runtime,
+                    locations,
+                    fetcher.clone(),
+                    publisher,
+                    clock.clone(),
+                    self.refresh.clone(),
+                    metrics.source(&name),
+                )),
+                (set, _) => {
+                    let set = set.clone().unwrap_or_default();
+                    publisher.publish(Arc::new(KeySet::new(set, None)));
                     None
                 }
-                None => {
-                    let runtime = tokio::runtime::Handle::try_current().map_err(|_| {
-                        BuildError::NoRuntime {
-                            issuer: issuer.name.clone(),
-                        }
-                    })?;
-                    let client = match &client {
-                        Some(client) => client.clone(),
-                        None => client
-                            .insert(dial::default_client(self.rule).map_err(BuildError::Client)?)
-                            .clone(),
-                    };
-                    let deadline = self.refresh.deadline;
-                    let fetcher = Fetcher::new(client, clock.clone(), deadline, self.rule);
-                    Some(RemoteKeys::start(
-                        &runtime,
-                        locations,
-                        fetcher,
-                        publisher,
-                        clock.clone(),
-                        self.refresh.clone(),
-                        metrics.source(&issuer.name),
-                    ))
-                }
             };
+            let status = fetching
+                .filter(|_| issuer.status_rule() != StatusCheck::Ignore)
+                .map(|(runtime, fetcher)| {
+                    let made = ListMaker {
+                        runtime,
+                        issuer: name.clone(),
+                        origin: Url::parse(&name).ok(),
+                        algorithms: issuer.algorithms.as_slice().into(),
+                        keys: keys.clone(),
+                        fetcher,
+                        clock: clock.clone(),
+                        policy: self.refresh.clone(),
+                        metrics: metrics.status_lists(&name),
+                    };
+                    StatusLists::new(issuer.status_rule(), made)
+                });
             trusted.push(Trusted {
-                name: issuer.name.as_str().into(),
                 algorithms: issuer.algorithms.as_slice().into(),
                 policy: self.policy(issuer),
                 keys,
                 remote,
-                outcomes: metrics.outcomes(&issuer.name),
+                status,
+                outcomes: metrics.outcomes(&name),
+                name,
             });
         }
         Ok(Verifier {
@@ -408,6 +446,27 @@ impl VerifierBuilder {
                 metrics,
             }),
         })
+    }
+
+    /// What it takes to fetch on behalf of `issuer`; one client for all of them.
+    fn fetching(
+        &self,
+        issuer: &str,
+        client: &mut Option<reqwest::Client>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(tokio::runtime::Handle, Fetcher), BuildError> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime {
+            issuer: issuer.into(),
+        })?;
+        let client = match client {
+            Some(client) => client.clone(),
+            None => client
+                .insert(dial::default_client(self.rule).map_err(BuildError::Client)?)
+                .clone(),
+        };
+        let deadline = self.refresh.deadline;
+        let fetcher = Fetcher::new(client, clock.clone(), deadline, self.rule);
+        Ok((runtime, fetcher))
     }
 
     fn check(&self) -> Result<(), BuildError> {

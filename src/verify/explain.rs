@@ -48,12 +48,14 @@ pub enum CheckName {
     NotBefore,
     /// Meant for this audience.
     Audience,
+    /// The issuer's status list does not say that the session has ended.
+    Status,
 }
 
 // === impl CheckName ===
 
 impl CheckName {
-    const ALL: [CheckName; 16] = [
+    const ALL: [CheckName; 17] = [
         CheckName::Size,
         CheckName::Framing,
         CheckName::CriticalHeader,
@@ -70,6 +72,7 @@ impl CheckName {
         CheckName::Expiry,
         CheckName::NotBefore,
         CheckName::Audience,
+        CheckName::Status,
     ];
 
     /// In words.
@@ -91,13 +94,21 @@ impl CheckName {
             CheckName::Expiry => "exp is not reached",
             CheckName::NotBefore => "nbf is reached",
             CheckName::Audience => "aud names this audience",
+            CheckName::Status => "the session has not ended",
         }
     }
 
     /// The check that a refusal comes from.
-    fn failed_by(reject: &Reject, header: Option<&Header<'_>>) -> Self {
+    fn failed_by(
+        reject: &Reject,
+        header: Option<&Header<'_>>,
+        claims: Option<&RegisteredClaims<'_>>,
+    ) -> Self {
+        let has_status = claims.is_some_and(|claims| claims.status.is_some());
         match reject {
             Reject::TooLarge { .. } => CheckName::Size,
+            // A status of the right shape that leads nowhere: to a list of another origin, or beyond the end of one.
+            Reject::BadClaim("status") if has_status => CheckName::Status,
             Reject::CriticalHeader(_) => CheckName::CriticalHeader,
             Reject::Malformed(Malformation::Payload(_)) | Reject::BadClaim(_) => CheckName::Payload,
             Reject::MissingToken | Reject::Malformed(_) => CheckName::Framing,
@@ -120,10 +131,8 @@ impl CheckName {
             Reject::Expired { .. } => CheckName::Expiry,
             Reject::NotYetValid { .. } => CheckName::NotBefore,
             // Nothing else is decided without a request, which an explanation does not have.
-            Reject::WrongAudience
-            | Reject::Revoked
-            | Reject::InsufficientScope { .. }
-            | Reject::StatusUnavailable { .. } => CheckName::Audience,
+            Reject::WrongAudience | Reject::InsufficientScope { .. } => CheckName::Audience,
+            Reject::Revoked | Reject::StatusUnavailable { .. } => CheckName::Status,
         }
     }
 }
@@ -250,7 +259,7 @@ impl Subject<'_> {
     fn explain(&self, reject: Option<Reject>) -> Explanation {
         let failed = reject
             .as_ref()
-            .map(|reject| CheckName::failed_by(reject, self.header));
+            .map(|reject| CheckName::failed_by(reject, self.header, self.claims));
         let checks = CheckName::ALL
             .into_iter()
             .map(|name| {
@@ -311,6 +320,10 @@ impl Subject<'_> {
                     true => "none".into(),
                     false => audiences.join(", "),
                 }
+            }),
+            CheckName::Status => claims.map(|claims| match &claims.status {
+                Some(status) => format!("place {} of {}", status.idx, quoted(&status.uri)),
+                None => "the token refers to no status list".into(),
             }),
             _ => None,
         }
@@ -399,6 +412,14 @@ impl Subject<'_> {
                 _ => "have the issuer use a registered signature algorithm".into(),
             },
             Reject::TypeNotAllowed => "is this an access token? ID tokens, logout tokens and DPoP proofs are not".into(),
+            Reject::BadClaim("status") if self.claims.is_some_and(|claims| claims.status.is_some()) => "the status list must be at the issuer's own origin, and have room for the token's place".into(),
+            Reject::Revoked => "the user has signed out, or was signed out; sign in again".into(),
+            Reject::StatusUnavailable { .. } => {
+                let status = self.verifier.status();
+                let mut lists = status.iter().flat_map(|status| &status.status_lists);
+                let error = lists.find_map(|list| list.last_error.clone());
+                error.unwrap_or_else(|| "the status list has not been fetched yet".into())
+            }
             Reject::BadClaim(name) => format!("have the issuer write `{name}` with the type RFC 7519 gives it"),
             Reject::UnknownIssuer => "compare letter by letter, slash at the end and http or https included: the verifier is configured for another issuer, or the token is another's".into(),
             Reject::KeysUnavailable { .. } => {
@@ -461,7 +482,7 @@ mod tests {
         assert!(CheckName::ALL.is_sorted());
         for error in [ClaimError::WrongAudience, ClaimError::Bad("exp")] {
             let reject = Reject::from(error);
-            assert!(CheckName::failed_by(&reject, None) >= CheckName::Payload);
+            assert!(CheckName::failed_by(&reject, None, None) >= CheckName::Payload);
         }
         assert!(Reason::BadSignature < Reason::Expired);
     }

@@ -18,7 +18,7 @@ use crate::jose::SetError;
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// A key set of a hundred RSA keys is 50 KiB.
+/// For key sets and metadata. A key set of a hundred RSA keys is 50 KiB.
 pub(crate) const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
 /// Why a document could not be had.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -80,6 +80,14 @@ pub enum FetchError {
         /// How many keys it has in all.
         published: usize,
     },
+    /// The body is no status list of this issuer's, signed by it and in force.
+    #[error("GET {url}: {why}")]
+    StatusList {
+        /// Where.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The metadata is not strict JSON, names another issuer, or a `jwks_uri` that may not be fetched.
     #[error("GET {url}: {why}")]
     Metadata {
@@ -100,7 +108,7 @@ impl FetchError {
             FetchError::Deadline { .. } => "deadline",
             FetchError::Status { .. } | FetchError::Redirected { .. } => "status",
             FetchError::TooLarge { .. } => "too_large",
-            FetchError::KeySet { .. } => "bad_document",
+            FetchError::KeySet { .. } | FetchError::StatusList { .. } => "bad_document",
             FetchError::NoUsableKeys { .. } => "no_usable_keys",
             FetchError::Metadata { .. } => "bad_metadata",
         }
@@ -112,6 +120,8 @@ impl FetchError {
 pub(crate) struct Exchange<'a> {
     pub(crate) url: &'a Url,
     pub(crate) accept: &'static str,
+    /// The longest body, in bytes.
+    pub(crate) max_bytes: usize,
     /// The entity tag of what we have.
     pub(crate) etag: Option<&'a str>,
     /// `Prefer: wait` (RFC 7240 §4.3): how long the server may hold the request for something new. Zero asks only whether
@@ -126,6 +136,7 @@ impl<'a> Exchange<'a> {
         Exchange {
             url,
             accept,
+            max_bytes: MAX_DOCUMENT_BYTES,
             etag: None,
             wait: None,
         }
@@ -191,7 +202,7 @@ impl Fetcher {
             let response = self.send(&url, exchange).await?;
             if !response.status().is_redirection() || response.status() == StatusCode::NOT_MODIFIED
             {
-                return read(&url, response, exchange.etag.is_some()).await;
+                return read(&url, response, exchange).await;
             }
             url = self.redirect(&url, &response)?;
         }
@@ -253,7 +264,11 @@ impl Fetcher {
     }
 }
 
-async fn read(url: &Url, mut response: Response, etag_sent: bool) -> Result<Answer, FetchError> {
+async fn read(
+    url: &Url,
+    mut response: Response,
+    exchange: Exchange<'_>,
+) -> Result<Answer, FetchError> {
     let headers = response.headers();
     let mut answer = Answer {
         body: None,
@@ -266,7 +281,7 @@ async fn read(url: &Url, mut response: Response, etag_sent: bool) -> Result<Answ
     };
     match response.status() {
         StatusCode::OK => {}
-        StatusCode::NOT_MODIFIED if etag_sent => return Ok(answer),
+        StatusCode::NOT_MODIFIED if exchange.etag.is_some() => return Ok(answer),
         status => {
             return Err(FetchError::Status {
                 url: url.to_string(),
@@ -280,10 +295,10 @@ async fn read(url: &Url, mut response: Response, etag_sent: bool) -> Result<Answ
         .await
         .map_err(|error| transport(url, error))?
     {
-        if body.len() + chunk.len() > MAX_DOCUMENT_BYTES {
+        if body.len() + chunk.len() > exchange.max_bytes {
             return Err(FetchError::TooLarge {
                 url: url.to_string(),
-                limit: MAX_DOCUMENT_BYTES,
+                limit: exchange.max_bytes,
             });
         }
         body.extend_from_slice(&chunk);

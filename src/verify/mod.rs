@@ -20,6 +20,8 @@ mod layer;
 mod refresh;
 mod reject;
 pub(crate) mod source;
+mod status;
+mod status_list;
 mod tables;
 mod token_cache;
 mod unknown_kids;
@@ -40,14 +42,16 @@ pub use keyset::{KeySet, Publisher, Reader, channel};
 pub use layer::{Denied, VerifierLayer, VerifierService};
 pub use refresh::RefreshPolicy;
 pub use reject::{Malformation, Reason, Reject};
+pub use status::StatusCheck;
 pub use verified::{ClaimSet, Claims, Token, Verified};
 
 use crate::audit::{AuditLog, Event, Fields};
 use crate::clock::Clock;
 use crate::jose::owned_claims::OwnedClaims;
-use crate::jose::{Algorithm, Compact, CompactError, Policy, RegisteredClaims};
+use crate::jose::{Algorithm, Compact, CompactError, NumericDate, Policy, RegisteredClaims};
 use crate::metrics::{CacheResults, Metrics, Outcomes};
 use refresh::RemoteKeys;
+use status::{RemoteList, StatusEntry, StatusLists, Unknown};
 use tables::Tables;
 use token_cache::TokenCache;
 use verified::Entry;
@@ -81,6 +85,8 @@ struct Trusted {
     keys: Reader,
     /// `None` for static keys.
     remote: Option<RemoteKeys>,
+    /// `None` if they are not to be looked at.
+    status: Option<StatusLists>,
     outcomes: Outcomes,
 }
 
@@ -91,8 +97,14 @@ struct Refusal<'v> {
     missed: Option<Missed>,
 }
 
-/// What was looked for and not found, and where.
-struct Missed {
+/// What was looked for and not found.
+enum Missed {
+    Key(MissedKey),
+    StatusList(Arc<RemoteList>),
+}
+
+/// Which key, and where it was looked for.
+struct MissedKey {
     kid: Option<Box<str>>,
     /// The snapshot that lacked it; `None` if there was none.
     seen: Option<Arc<KeySet>>,
@@ -133,6 +145,40 @@ pub struct IssuerStatus {
     /// Time until the next fetch.
     #[serde(serialize_with = "seconds")]
     pub next_refresh: Option<Duration>,
+    /// The status lists that tokens have referred to.
+    pub status_lists: Vec<StatusListStatus>,
+}
+
+/// The state of one status list, for people and probes. As JSON, durations are in seconds.
+#[derive(Debug, Clone, serde::Serialize)]
+#[non_exhaustive]
+pub struct StatusListStatus {
+    /// Where it is.
+    pub uri: String,
+    /// How many tokens it has room for; `None` when there is no list in force.
+    pub capacity: Option<usize>,
+    /// Time since it was last had or confirmed.
+    #[serde(serialize_with = "seconds")]
+    pub age: Option<Duration>,
+    /// How changes are heard of.
+    pub updates: Updates,
+    /// Why the last fetch failed, if it did.
+    pub last_error: Option<String>,
+}
+
+// === impl StatusListStatus ===
+
+impl StatusListStatus {
+    fn of(list: &RemoteList, now: Duration) -> Self {
+        let state = list.state();
+        StatusListStatus {
+            uri: list.uri().into(),
+            capacity: list.len(),
+            age: state.last_success.map(|at| now.saturating_sub(at)),
+            updates: Updates::of(&state),
+            last_error: state.last_error.as_ref().map(ToString::to_string),
+        }
+    }
 }
 
 /// How a verifier hears that an issuer's keys have changed.
@@ -145,6 +191,17 @@ pub enum Updates {
     Poll,
     /// The issuer holds a request and answers it when the set changes.
     Push,
+}
+
+// === impl Updates ===
+
+impl Updates {
+    fn of(state: &source::SourceState) -> Self {
+        match state.pushed {
+            true => Updates::Push,
+            false => Updates::Poll,
+        }
+    }
 }
 
 fn seconds<S: serde::Serializer>(
@@ -213,29 +270,36 @@ impl Verifier {
         }
     }
 
-    /// An attempt, and a second one if a fetch between them may find the missing key.
+    /// An attempt, and another one if a fetch between them may find what was missed: a key, and then a status list.
     async fn look(&self, token: &str) -> Result<(Token, &Trusted), Refusal<'_>> {
-        let first = self.attempt(token);
-        let Err(refusal) = &first else {
-            return first;
-        };
-        let Some((trusted, remote, missed)) = refusal.curable_by_fetch() else {
-            return first;
-        };
-        let fetched = remote.refresh_for(missed.kid.as_deref()).await;
-        // A fetch that ended between the first look and the question is no longer under way, and the cool-down forbids
-        // another; what it brought counts all the same.
-        if !fetched && !trusted.has_changed_since(missed) {
-            return first;
-        }
-        let second = self.attempt(token);
-        if fetched
-            && let Err(refusal) = &second
-            && let Some(Missed { kid: Some(kid), .. }) = &refusal.missed
+        let mut outcome = self.attempt(token);
+        if let Err(refusal) = &outcome
+            && let Some((trusted, Missed::Key(missed))) = refusal.curable()
+            && let Some(remote) = &trusted.remote
         {
-            remote.note_unknown(kid);
+            let fetched = remote.refresh_for(missed.kid.as_deref()).await;
+            // A fetch that ended between the first look and the question is no longer under way, and the cool-down forbids
+            // another; what it brought counts all the same.
+            if !fetched && !trusted.has_changed_since(missed) {
+                return outcome;
+            }
+            outcome = self.attempt(token);
+            if fetched
+                && let Err(refusal) = &outcome
+                && let Some((_, Missed::Key(missed))) = refusal.curable()
+                && let Some(kid) = &missed.kid
+            {
+                remote.note_unknown(kid);
+            }
         }
-        second
+        if let Err(refusal) = &outcome
+            && let Some((_, Missed::StatusList(list))) = refusal.curable()
+            // Although it is in vain, it may have come meanwhile.
+            && (list.refresh().await || list.len().is_some())
+        {
+            outcome = self.attempt(token);
+        }
+        outcome
     }
 
     /// As [`verify`](Self::verify), at once: a missing key is asked for in the background, and this token is refused.
@@ -244,10 +308,16 @@ impl Verifier {
     /// As [`verify`](Self::verify).
     pub fn try_verify<C: ClaimSet>(&self, token: &str) -> Result<Verified<C>, Reject> {
         let outcome = self.attempt(token);
-        if let Err(refusal) = &outcome
-            && let Some((_, remote, missed)) = refusal.curable_by_fetch()
-        {
-            remote.nudge(missed.kid.as_deref());
+        if let Err(refusal) = &outcome {
+            match refusal.curable() {
+                Some((trusted, Missed::Key(missed))) => {
+                    if let Some(remote) = &trusted.remote {
+                        remote.nudge(missed.kid.as_deref());
+                    }
+                }
+                Some((_, Missed::StatusList(list))) => list.nudge(),
+                None => {}
+            }
         }
         self.conclude(token, outcome, RequestContext::default())
     }
@@ -280,17 +350,20 @@ impl Verifier {
                 source: state
                     .as_ref()
                     .and_then(|state| state.url.as_ref().map(ToString::to_string)),
-                updates: match &state {
-                    None => Updates::Static,
-                    Some(state) if state.pushed => Updates::Push,
-                    Some(_) => Updates::Poll,
-                },
+                updates: state
+                    .as_ref()
+                    .map_or(Updates::Static, |state| Updates::of(state)),
                 last_error: state
                     .as_ref()
                     .and_then(|state| Some(state.last_error.as_ref()?.to_string())),
                 next_refresh: state
                     .as_ref()
                     .and_then(|state| Some(state.next_attempt?.saturating_sub(now))),
+                status_lists: trusted.status.as_ref().map_or_else(Vec::new, |lists| {
+                    let lists = lists.all();
+                    let shown = lists.iter().map(|list| StatusListStatus::of(list, now));
+                    shown.collect()
+                }),
             }
         });
         statuses.collect()
@@ -338,9 +411,11 @@ impl Verifier {
         }
         let snapshot = trusted.keys.load();
         let kid = jws.header.kid.as_deref();
-        let missed = || Missed {
-            kid: kid.map(Into::into),
-            seen: Option::clone(&snapshot),
+        let missed = || {
+            Missed::Key(MissedKey {
+                kid: kid.map(Into::into),
+                seen: Option::clone(&snapshot),
+            })
         };
         let Some(keys) = snapshot.as_deref() else {
             return Err(refuse(trusted.no_keys()).with(missed()));
@@ -352,10 +427,12 @@ impl Verifier {
         if !key.verify(algorithm, jws.signing_input, jws.signature) {
             return Err(refuse(Reject::BadSignature));
         }
+        let now = inner.clock.now();
         trusted
             .policy
-            .check(&claims, inner.clock.now())
+            .check(&claims, now)
             .map_err(|error| refuse(error.into()))?;
+        let status = trusted.status(&claims, now)?;
 
         inner.tables.accepted(key);
         let (key, own_kid) = (key.id(), key.kid());
@@ -363,7 +440,7 @@ impl Verifier {
         if let (None, Some(kid)) = (claims.kid(), own_kid) {
             claims.set_kid(kid);
         }
-        let accepted = Token::from(Arc::new(Entry::new(claims, key, index)));
+        let accepted = Token::from(Arc::new(Entry::new(claims, key, index, status)));
         if inner.cache.is_on() {
             inner.cache_results.missed();
             inner.cache.insert(&accepted);
@@ -372,7 +449,7 @@ impl Verifier {
     }
 
     /// The verdict on a token that was accepted before, if what could have changed since has been looked at again: the very
-    /// key is still published, and the time is right. `None` sends it through every check.
+    /// key is still published, the session has not ended, and the time is right. `None` sends it through every check.
     fn recall(&self, token: &str) -> Option<Result<(Token, &Trusted), Refusal<'_>>> {
         let inner = &*self.inner;
         let token = inner.cache.get(token)?;
@@ -381,12 +458,17 @@ impl Verifier {
         if !trusted.keys.load().as_deref()?.contains_id(entry.key()) {
             return None;
         }
+        let now = inner.clock.now();
+        let status = match entry.status() {
+            Some(status) => status.verdict(now)?,
+            None => Ok(()),
+        };
         inner.cache_results.hit();
         let (exp, nbf) = entry.validity();
-        let verdict = trusted.policy.check_time(exp, nbf, inner.clock.now());
-        Some(match verdict {
+        let verdict = trusted.policy.check_time(exp, nbf, now);
+        Some(match verdict.map_err(Reject::from).and(status) {
             Ok(()) => Ok((token, trusted)),
-            Err(error) => Err(Refusal::of(trusted, error.into())),
+            Err(reject) => Err(Refusal::of(trusted, reject)),
         })
     }
 
@@ -473,8 +555,26 @@ impl Trusted {
         Reject::KeysUnavailable { retry_after }
     }
 
+    /// Whether the issuer says that the session has ended; where it says so, for the next look.
+    fn status(
+        &self,
+        claims: &RegisteredClaims<'_>,
+        now: NumericDate,
+    ) -> Result<Option<StatusEntry>, Refusal<'_>> {
+        let (Some(lists), Some(reference)) = (&self.status, &claims.status) else {
+            return Ok(None);
+        };
+        match lists.look_up(reference, now) {
+            Ok(entry) => Ok(Some(entry)),
+            Err(Unknown::Refused(reject)) => Err(Refusal::of(self, reject)),
+            Err(Unknown::Wanted(list, reject)) => {
+                Err(Refusal::of(self, reject).with(Missed::StatusList(list)))
+            }
+        }
+    }
+
     /// Whether another snapshot is in force than the one that lacked the key.
-    fn has_changed_since(&self, missed: &Missed) -> bool {
+    fn has_changed_since(&self, missed: &MissedKey) -> bool {
         let current = self.keys.load();
         match (&*current, &missed.seen) {
             (Some(current), Some(seen)) => !Arc::ptr_eq(current, seen),
@@ -510,10 +610,9 @@ impl<'v> Refusal<'v> {
         }
     }
 
-    /// The issuer and its remote keys, to which a fetch might add what was missed.
-    fn curable_by_fetch(&self) -> Option<(&'v Trusted, &'v RemoteKeys, &Missed)> {
-        let trusted = self.trusted?;
-        Some((trusted, trusted.remote.as_ref()?, self.missed.as_ref()?))
+    /// The issuer, and what a fetch might add to what is known of it.
+    fn curable(&self) -> Option<(&'v Trusted, &Missed)> {
+        Some((self.trusted?, self.missed.as_ref()?))
     }
 }
 

@@ -4,14 +4,13 @@
 //! that is granted, and within it the answer is immediate.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::Url;
 
-use super::fetch::{FetchError, Fetcher};
+use super::fetch::{FetchError, Fetcher, MAX_DOCUMENT_BYTES};
 use super::keyset::{KeySet, Publisher};
-use super::source::{Document, Location, Source, SourceState};
+use super::source::{Attempt, Document, Location, Source, SourceState};
 use super::unknown_kids::UnknownKids;
 use crate::clock::Clock;
 use crate::jose::JwkSet;
@@ -80,20 +79,15 @@ impl RefreshPolicy {
     }
 }
 
-/// Verifications that may wait for one fetch; those beyond are answered at once, so that a flood cannot fill the memory.
-const MAX_WAITING: usize = 16_384;
 /// The largest real set known has about 20.
 const MAX_KEYS: usize = 100;
 
 /// The handle by which verifications ask for a fetch. The fetching ends with it.
 pub(crate) struct RemoteKeys {
     clock: Arc<dyn Clock>,
-    policy: RefreshPolicy,
+    cool_down: Duration,
     source: Source,
     metrics: SourceMetrics,
-    /// The longest that an attempt can take.
-    patience: Duration,
-    waiting: AtomicUsize,
     unknown: UnknownKids,
 }
 
@@ -110,28 +104,18 @@ impl RemoteKeys {
         policy: RefreshPolicy,
         metrics: SourceMetrics,
     ) -> Self {
-        // Discovery and the set, one after the other, from every place; and some time to be scheduled.
-        let exchanges = u32::try_from(2 * locations.len() + 1).unwrap_or(u32::MAX);
+        let cool_down = policy.cool_down;
         let document = RemoteSet {
             publisher,
             metrics: metrics.clone(),
         };
-        let source = Source::start(
-            runtime,
-            locations,
-            fetcher,
-            document,
-            clock.clone(),
-            policy.clone(),
-        );
-        metrics.watch(source.state.clone(), clock.clone());
+        let source = Source::start(runtime, locations, fetcher, document, clock.clone(), policy);
+        metrics.watch(source.state(), &clock);
         RemoteKeys {
-            patience: policy.deadline.saturating_mul(exchanges),
             clock,
-            policy,
+            cool_down,
             source,
             metrics,
-            waiting: AtomicUsize::new(0),
             unknown: UnknownKids::new(),
         }
     }
@@ -139,18 +123,9 @@ impl RemoteKeys {
     /// Fetches on behalf of a token that no key was found for, if that is granted, and ends when an attempt is over.
     /// `true`: look again. `false`: it would be no use.
     pub(crate) async fn refresh_for(&self, kid: Option<&str>) -> bool {
-        let Some(attempt) = self.ask(kid) else {
-            return false;
-        };
-        let _place = match Waiting::enter(&self.waiting) {
-            Some(place) => place,
-            None => return false,
-        };
-        let mut progress = self.source.progress.clone();
-        let over = progress.wait_for(|progress| progress.finished >= attempt);
-        tokio::select! {
-            over = over => over.is_ok(),
-            () = self.clock.sleep(self.patience) => false,
+        match self.ask(kid) {
+            Some(attempt) => self.source.wait_for(attempt).await,
+            None => false,
         }
     }
 
@@ -162,54 +137,25 @@ impl RemoteKeys {
     /// Notes that a kid is unknown even after a fetch: it must wait longer each time before it may cause another.
     pub(crate) fn note_unknown(&self, kid: &str) {
         self.unknown
-            .note(kid, self.clock.monotonic(), self.policy.cool_down);
+            .note(kid, self.clock.monotonic(), self.cool_down);
     }
 
     /// How long until a further attempt might be granted, rounded up to seconds.
     pub(crate) fn retry_after(&self) -> Duration {
-        let next = self.source.state.load().next_attempt.unwrap_or_default();
-        let left = next.saturating_sub(self.clock.monotonic());
-        Duration::from_secs(left.as_secs() + 1)
+        self.source.retry_after()
     }
 
     pub(crate) fn state(&self) -> Arc<SourceState> {
-        self.source.state.load_full()
+        self.source.state().load_full()
     }
 
-    /// The number of the attempt that will answer, or `None` if none is granted.
-    fn ask(&self, kid: Option<&str>) -> Option<u64> {
-        let now = self.clock.monotonic();
-        let progress = *self.source.progress.borrow();
-        if progress.started > progress.finished {
-            return Some(progress.started);
-        }
-        let cooling = progress
-            .last_started
-            .is_some_and(|started| now < started + self.policy.cool_down);
-        let known_unknown = kid.is_some_and(|kid| !self.unknown.may_ask(kid, now));
-        if cooling || known_unknown {
+    fn ask(&self, kid: Option<&str>) -> Option<Attempt> {
+        let may_ask = |now| kid.is_none_or(|kid| self.unknown.may_ask(kid, now));
+        let attempt = self.source.ask(may_ask);
+        if attempt.is_none() {
             self.metrics.suppressed();
-            return None;
         }
-        self.source.wanted.notify_one();
-        Some(progress.started + 1)
-    }
-}
-
-/// One of the places for waiting, given back when dropped.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn enter(count: &'a AtomicUsize) -> Option<Self> {
-        let place = Waiting(count);
-        // Relaxed: only the number matters, it orders nothing.
-        (count.fetch_add(1, Ordering::Relaxed) < MAX_WAITING).then_some(place)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        attempt
     }
 }
 
@@ -221,6 +167,7 @@ struct RemoteSet {
 
 impl Document for RemoteSet {
     const ACCEPT: &'static str = "application/jwk-set+json, application/json";
+    const MAX_BYTES: usize = MAX_DOCUMENT_BYTES;
 
     fn apply(&mut self, url: &Url, body: &[u8]) -> Result<Option<Duration>, FetchError> {
         let set = JwkSet::parse_bounded(body, MAX_KEYS).map_err(|error| FetchError::KeySet {

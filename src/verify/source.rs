@@ -8,6 +8,7 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -29,6 +30,8 @@ const MAX_BACK_OFF_WITHOUT_DOCUMENT: Duration = Duration::from_millis(1500);
 const HELD_AT_LEAST: Duration = Duration::from_secs(1);
 /// Changes that may follow each other at once; those beyond are paced, so that no server can keep us spinning.
 const QUICK_CHANGES: u32 = 8;
+/// Verifications that may wait for one fetch; those beyond are answered at once, so that a flood cannot fill the memory.
+const MAX_WAITING: usize = 16_384;
 
 /// Where a document is.
 #[derive(Debug, Clone)]
@@ -43,6 +46,9 @@ pub(crate) enum Location {
 pub(crate) trait Document: Send + 'static {
     /// The media types to ask for.
     const ACCEPT: &'static str;
+
+    /// The longest body, in bytes.
+    const MAX_BYTES: usize;
 
     /// Puts `body` in force. Nothing has changed if it fails.
     ///
@@ -74,19 +80,28 @@ pub(crate) struct SourceState {
 
 /// How far the fetching has come.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Progress {
-    pub(crate) started: u64,
-    pub(crate) finished: u64,
-    pub(crate) last_started: Option<Duration>,
+struct Progress {
+    started: u64,
+    finished: u64,
+    last_started: Option<Duration>,
 }
 
 /// A running source; the task ends with it.
 pub(crate) struct Source {
-    pub(crate) wanted: Arc<Notify>,
-    pub(crate) progress: watch::Receiver<Progress>,
-    pub(crate) state: Arc<ArcSwap<SourceState>>,
+    clock: Arc<dyn Clock>,
+    cool_down: Duration,
+    /// The longest that an attempt can take.
+    patience: Duration,
+    wanted: Arc<Notify>,
+    progress: watch::Receiver<Progress>,
+    state: Arc<ArcSwap<SourceState>>,
+    waiting: AtomicUsize,
     task: tokio::task::AbortHandle,
 }
+
+/// An attempt to fetch, under way or granted, that somebody may wait for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt(u64);
 
 // === impl Source ===
 
@@ -109,13 +124,17 @@ impl Source {
             finished: 0,
             last_started: Some(clock.monotonic()),
         });
+        // Discovery and the document, one after the other, from every place; and some time to be scheduled.
+        let exchanges = u32::try_from(2 * locations.len() + 1).unwrap_or(u32::MAX);
+        let patience = policy.deadline.saturating_mul(exchanges);
+        let cool_down = policy.cool_down;
         let places = locations.into_iter().map(Place::new).collect();
         let task = Task {
             places,
             current: 0,
             fetcher,
             document,
-            clock,
+            clock: clock.clone(),
             policy,
             wanted: wanted.clone(),
             progress: progress_in,
@@ -127,11 +146,74 @@ impl Source {
         };
         let task = runtime.spawn(task.run()).abort_handle();
         Source {
+            clock,
+            cool_down,
+            patience,
             wanted,
             progress,
             state,
+            waiting: AtomicUsize::new(0),
             task,
         }
+    }
+
+    pub(crate) fn state(&self) -> &Arc<ArcSwap<SourceState>> {
+        &self.state
+    }
+
+    /// Joins the attempt under way, or asks for one unless one has begun within the cool-down. `may_ask` has a say in that.
+    pub(crate) fn ask(&self, may_ask: impl FnOnce(Duration) -> bool) -> Option<Attempt> {
+        let now = self.clock.monotonic();
+        let progress = *self.progress.borrow();
+        if progress.started > progress.finished {
+            return Some(Attempt(progress.started));
+        }
+        let cooling = progress
+            .last_started
+            .is_some_and(|started| now < started + self.cool_down);
+        if cooling || !may_ask(now) {
+            return None;
+        }
+        self.wanted.notify_one();
+        Some(Attempt(progress.started + 1))
+    }
+
+    /// Ends when the attempt is over. `false`: it would be no use to look again.
+    pub(crate) async fn wait_for(&self, attempt: Attempt) -> bool {
+        let _place = match Waiting::enter(&self.waiting) {
+            Some(place) => place,
+            None => return false,
+        };
+        let mut progress = self.progress.clone();
+        let over = progress.wait_for(|progress| progress.finished >= attempt.0);
+        tokio::select! {
+            over = over => over.is_ok(),
+            () = self.clock.sleep(self.patience) => false,
+        }
+    }
+
+    /// How long until a further attempt might be granted, rounded up to seconds.
+    pub(crate) fn retry_after(&self) -> Duration {
+        let next = self.state.load().next_attempt.unwrap_or_default();
+        let left = next.saturating_sub(self.clock.monotonic());
+        Duration::from_secs(left.as_secs() + 1)
+    }
+}
+
+/// One of the places for waiting, given back when dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn enter(count: &'a AtomicUsize) -> Option<Self> {
+        let place = Waiting(count);
+        // Relaxed: only the number matters, it orders nothing.
+        (count.fetch_add(1, Ordering::Relaxed) < MAX_WAITING).then_some(place)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -354,6 +436,7 @@ impl<D: Document> Task<D> {
         let exchange = Exchange {
             url: &url,
             accept: D::ACCEPT,
+            max_bytes: D::MAX_BYTES,
             etag,
             wait: push.then_some(Duration::ZERO),
         };
@@ -436,6 +519,7 @@ impl<D: Document> Task<D> {
             let exchange = Exchange {
                 url: &url,
                 accept: D::ACCEPT,
+                max_bytes: D::MAX_BYTES,
                 etag: Some(&etag),
                 wait: Some(wait),
             };

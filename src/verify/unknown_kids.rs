@@ -5,8 +5,9 @@ use std::time::Duration;
 
 /// Unknown kids remembered; 40 bytes each.
 const CAPACITY: u64 = 10_000;
-/// A kid that stays unknown may ask again after 1, 2, 4, … up to 2 to the power of this many cool-downs.
-const MAX_STEP: u32 = 6;
+/// A kid that stays unknown may ask again after 1, 2, 4, … up to 2 to the power of this many cool-downs. No more, since a
+/// kid may be asked for before it is published, and should then not wait for long.
+const MAX_STEP: u32 = 3;
 
 /// The memory of one issuer.
 pub(crate) struct UnknownKids {

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::reject::Reject;
+use super::status::StatusEntry;
 use crate::jose::key::KeyId;
 use crate::jose::owned_claims::OwnedClaims;
 use crate::jose::{NumericDate, RegisteredClaims};
@@ -30,17 +31,29 @@ pub(super) struct Entry {
     key: KeyId,
     /// Position of the issuer in the verifier's list.
     trusted: usize,
+    /// Where the issuer says whether it still holds, if it does.
+    status: Option<StatusEntry>,
 }
 
 // === impl Entry ===
 
 impl Entry {
-    pub(super) fn new(claims: OwnedClaims, key: KeyId, trusted: usize) -> Self {
+    pub(super) fn new(
+        claims: OwnedClaims,
+        key: KeyId,
+        trusted: usize,
+        status: Option<StatusEntry>,
+    ) -> Self {
         Entry {
             claims,
             key,
             trusted,
+            status,
         }
+    }
+
+    pub(super) fn status(&self) -> Option<&StatusEntry> {
+        self.status.as_ref()
     }
 
     /// The token as received, if it was kept; else empty.
