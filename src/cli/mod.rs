@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 the answer is no; 2 wrong usage or configuration; 3 could not do it.
 
 mod demo;
+mod doctor;
 mod explain;
 mod keys;
 mod output;
@@ -46,6 +47,7 @@ enum Command {
     Token(token::TokenArgs),
     Verify(verify::VerifyArgs),
     Explain(explain::ExplainArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Which configuration a command works by.
@@ -125,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Token(args) => token::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Doctor(args) => doctor::run(args),
     };
     let (code, message) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,

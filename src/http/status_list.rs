@@ -1,7 +1,5 @@
 //! `GET /status/N`: a Token Status List, with an entity tag and, for whoever watches it, the push.
 
-use std::time::Duration;
-
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER};
