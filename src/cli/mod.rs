@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 the answer is no; 2 wrong usage or configuration; 3 could not do it.
 
 mod demo;
+mod doctor;
 mod explain;
 mod keys;
 mod output;
@@ -10,6 +11,7 @@ mod serve;
 mod service;
 mod telemetry;
 mod token;
+mod users;
 mod verify;
 
 use std::path::PathBuf;
@@ -40,9 +42,12 @@ enum Command {
     Serve(serve::ServeArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    #[command(subcommand)]
+    Users(users::UsersCommand),
     Token(token::TokenArgs),
     Verify(verify::VerifyArgs),
     Explain(explain::ExplainArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Which configuration a command works by.
@@ -118,9 +123,11 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Keys(command) => keys::run(command),
+        Command::Users(command) => users::run(command),
         Command::Token(args) => token::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Doctor(args) => doctor::run(args),
     };
     let (code, message) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,
