@@ -177,7 +177,7 @@ fn shift_times(home: &Home, by: i64) {
             if let Some(time) = value.as_f64()
                 && name != "serial"
             {
-                *value = Value::from(time as i64 + by);
+                *value = Value::from(time.floor() + by as f64);
             }
         }
     }

@@ -41,6 +41,7 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
         return super::output::line("the configuration is good");
     }
     telemetry::start(&config.log)?;
+    raise_file_limit();
     let runtime = runtime()?;
     runtime.block_on(async {
         let mut interrupt = Interrupt::listen()?;
@@ -67,6 +68,19 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
             }
         }
     })
+}
+
+/// Every held request is an open connection: as many as the system allows this process, not as many as a shell allows by default.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// A running auth service.

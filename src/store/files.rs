@@ -40,7 +40,9 @@ pub struct FileKeyStore {
 
 /// Told before and after each step of a write; for tests that end the process there. Nothing but code can set it.
 #[derive(Clone, Default)]
-struct Steps(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+struct Steps(Option<Observer>);
+
+type Observer = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl std::fmt::Debug for Steps {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -151,7 +153,7 @@ impl FileKeyStore {
         let path = self.key_path(record).unwrap_or_else(|| self.ring_path());
         let problem = |why: String| self.problem(record, why);
         let pem = read_private_file(&path).map_err(problem)?;
-        let opened = self.wrapping.from_pem(&record.kid, record.alg, &pem);
+        let opened = self.wrapping.open_pem(&record.kid, record.alg, &pem);
         opened.map_err(problem)
     }
 
@@ -324,7 +326,7 @@ impl KeyWriter for FileWriter<'_> {
             .join(format!("{thumbprint}.{KEY_EXTENSION}"));
         let wrapping = &self.store.wrapping;
         let pem = wrapping
-            .to_pem(key.kid(), key.algorithm(), pkcs8)
+            .seal_pem(key.kid(), key.algorithm(), pkcs8)
             .map_err(StoreError::Sealing)?;
         self.store.write(&path, pem.as_bytes())
     }

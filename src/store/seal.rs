@@ -97,7 +97,7 @@ impl WrappingKeys {
     ///
     /// # Errors
     /// If the system gave no random bytes.
-    pub(super) fn to_pem(
+    pub(super) fn seal_pem(
         &self,
         kid: &str,
         alg: Algorithm,
@@ -114,7 +114,7 @@ impl WrappingKeys {
     ///
     /// # Errors
     /// What is wrong and what to do.
-    pub(super) fn from_pem(
+    pub(super) fn open_pem(
         &self,
         kid: &str,
         alg: Algorithm,

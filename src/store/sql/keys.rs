@@ -202,7 +202,7 @@ impl KeyStore for DatabaseKeyStore {
         let pem = self.read_pem(record)?;
         let opened = self
             .wrapping
-            .from_pem(&record.kid, record.alg, pem.as_bytes());
+            .open_pem(&record.kid, record.alg, pem.as_bytes());
         opened.map_err(|why| self.problem(record, why))
     }
 
@@ -281,7 +281,7 @@ impl KeyWriter for DatabaseWriter<'_> {
 
     fn save_key(&self, key: &SigningKey, pkcs8: &[u8]) -> Result<(), StoreError> {
         let store = self.store;
-        let pem = store.wrapping.to_pem(key.kid(), key.algorithm(), pkcs8);
+        let pem = store.wrapping.seal_pem(key.kid(), key.algorithm(), pkcs8);
         let pem = pem.map_err(StoreError::Sealing)?;
         let mut transaction = self.transaction()?;
         let failed = store.database.failed("save a private key");
