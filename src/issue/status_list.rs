@@ -14,7 +14,7 @@ use flate2::write::ZlibEncoder;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
-use super::issuer::{Issuer, MintError};
+use super::issuer::{Issuer, MintError, Signed};
 use crate::jose::{Algorithm, NumericDate, base64url};
 use crate::store::{STATUS_LIST_SIZE, SessionStore, StatusPlace, StoreError};
 
@@ -262,7 +262,7 @@ impl StatusLists {
         }
         match &problem {
             Some(problem) => {
-                tracing::error!(%problem, "the status lists cannot be kept up to date")
+                tracing::error!(%problem, "the status lists cannot be kept up to date");
             }
             None => tracing::info!("the status lists are up to date again"),
         }
@@ -357,18 +357,19 @@ impl StatusLists {
         now: NumericDate,
     ) -> Result<StatusList, MintError> {
         let issuer = &self.inner.issuer;
+        let exp = now.plus(LIFETIME).seconds();
         let claims = ListClaims {
             iss: &issuer.settings().issuer,
             sub: &self.uri(list, algorithm),
             iat: now.seconds(),
-            exp: now.plus(LIFETIME).seconds(),
+            exp,
             ttl: TTL.as_secs(),
             status_list: EncodedList {
                 bits: 1,
                 lst: lst.to_owned(),
             },
         };
-        let (token, kid) = issuer.sign(algorithm, TYP, claims.exp, &claims)?;
+        let Signed { token, kid, .. } = issuer.sign(algorithm, TYP, exp, &claims)?;
         let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
         Ok(StatusList {
             etag: format!("\"{}\"", base64url::encode(&digest.as_ref()[..18])),
