@@ -40,7 +40,7 @@ struct Raw {
     signature: Vec<u8>,
 }
 
-fn raw(token: &String) -> Raw {
+fn raw(token: &str) -> Raw {
     let (message, signature) = token.rsplit_once('.').expect("a token");
     Raw {
         message: message.into(),
@@ -158,7 +158,7 @@ fn function<'a>(
 fn eddsa(targets: &mut Targets) {
     let (key, set) = support::keys(Algorithm::EdDSA);
     let good = different_tokens(&key, TOKENS);
-    let raws: Vec<Raw> = good.iter().map(raw).collect();
+    let raws: Vec<Raw> = good.iter().map(|token| raw(token)).collect();
     let forged: Vec<String> = good.iter().map(|token| tokens::forged(token)).collect();
     let (other, _) = support::keys(Algorithm::EdDSA);
     let unknown: Vec<String> = different_tokens(&other, 1_000)
@@ -271,7 +271,7 @@ fn eddsa(targets: &mut Targets) {
 fn rs256(targets: &mut Targets) {
     let (key, set) = support::keys(Algorithm::RS256);
     let good = different_tokens(&key, RSA_TOKENS);
-    let raws: Vec<Raw> = good.iter().map(raw).collect();
+    let raws: Vec<Raw> = good.iter().map(|token| raw(token)).collect();
     let jwk: serde_json::Value =
         serde_json::from_str(&key.verifying_key().to_jwk()).expect("a JWK");
     let member = |name: &str| {

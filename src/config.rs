@@ -3,6 +3,7 @@
 //! Every setting has a default. What is unknown, of the wrong type or unsafe is refused, named with its line.
 
 mod auth;
+pub mod gate;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,9 +17,12 @@ pub use auth::{Accounts, DatabaseConfig, DatabaseUrl, Network, RateLimit, Secret
 
 use crate::issue::{Audience, RotationPolicy, TokenSettings};
 use crate::jose::Algorithm;
+use crate::store::WrappingKeys;
 
 /// `KEYWHEEL_SECTION__KEY` overrides `key` in `[section]`.
 const ENVIRONMENT_PREFIX: &str = "KEYWHEEL_";
+/// Secrets, and so no setting: they are never part of a [`Config`].
+const WRAPPING_KEYS: &str = "KEYWHEEL_WRAPPING_KEYS";
 /// The file that is read if it is there and no other is named.
 const DEFAULT_FILE: &str = "keywheel.toml";
 
@@ -58,6 +62,8 @@ pub struct Config {
 pub struct Keys {
     /// A folder.
     pub store: PathBuf,
+    /// A file of wrapping keys that private keys are sealed by; `KEYWHEEL_WRAPPING_KEYS` holds the keys themselves.
+    pub wrapping_keys_file: Option<PathBuf>,
     /// The algorithms to sign by; the first is the default.
     pub algorithms: Vec<Algorithm>,
     /// How long a key signs.
@@ -161,6 +167,7 @@ impl Default for Keys {
         let policy = RotationPolicy::default();
         Keys {
             store: "keys".into(),
+            wrapping_keys_file: None,
             algorithms: policy.algorithms,
             rotate_every: Span(policy.rotate_every),
             jwks_max_age: Span(policy.jwks_max_age),
@@ -311,6 +318,9 @@ impl Config {
             let Some(setting) = variable.strip_prefix(ENVIRONMENT_PREFIX) else {
                 continue;
             };
+            if variable == WRAPPING_KEYS {
+                continue;
+            }
             let refused = |why: String| ConfigError {
                 place: format!("environment variable {variable}"),
                 why,
@@ -397,6 +407,40 @@ impl Config {
             }
         }
         self.check_auth()
+    }
+
+    /// The keys that seal private keys: from the environment if they are there, else from the file, else none.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the variable, or the setting and the file; never a key.
+    #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
+    pub fn wrapping_keys(&self) -> Result<WrappingKeys, ConfigError> {
+        let (place, text) = match (std::env::var(WRAPPING_KEYS), &self.keys.wrapping_keys_file) {
+            (Ok(text), _) => (format!("environment variable {WRAPPING_KEYS}"), text),
+            (Err(_), None) => return Ok(WrappingKeys::default()),
+            (Err(_), Some(path)) => {
+                let place = format!("keys.wrapping_keys_file: {}", path.display());
+                match std::fs::read_to_string(path) {
+                    Ok(text) => (place, text),
+                    Err(error) => {
+                        let why = error.to_string();
+                        return Err(ConfigError { place, why });
+                    }
+                }
+            }
+        };
+        let text = zeroize::Zeroizing::new(text);
+        let keys = WrappingKeys::parse(&text).map_err(|why| ConfigError {
+            place: place.clone(),
+            why,
+        })?;
+        match keys.is_empty() {
+            true => Err(ConfigError {
+                place,
+                why: "has no key; make one with `openssl rand -base64 32`".into(),
+            }),
+            false => Ok(keys),
+        }
     }
 
     /// The rotation policy this comes to.

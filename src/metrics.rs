@@ -491,10 +491,13 @@ pub(crate) mod issuer {
         }
 
         /// `audience` only if the configuration names it: a caller's own would make time series.
-        pub(crate) fn minted(&self, alg: Algorithm, audience: Option<&str>, signing: Duration) {
+        pub(crate) fn signed(&self, alg: Algorithm, took: Duration) {
             self.signing_seconds
                 .with_label_values(&[alg.name()])
-                .observe(signing.as_secs_f64());
+                .observe(took.as_secs_f64());
+        }
+
+        pub(crate) fn minted(&self, alg: Algorithm, audience: Option<&str>) {
             self.tokens_issued
                 .with_label_values(&[alg.name(), audience.unwrap_or(OTHER_AUDIENCE)])
                 .inc();

@@ -5,10 +5,14 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "a test that cannot go on has failed"
 )]
 
+mod support;
+
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
@@ -17,7 +21,9 @@ use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT as B, EIGHT_TORSION};
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
 use ed25519_dalek::{Signature, Signer, SigningKey};
-use keywheel::{Algorithm, VerifyingKey};
+use keywheel::verify::{KeySet, Publisher, channel};
+use keywheel::{Algorithm, Claims, JwkSet, ManualClock, Verifier, VerifyingKey};
+use support::{eventually, tokens};
 
 /// L, the order of the base point, in little-endian bytes (RFC 8032 §5.1).
 const ORDER: [u8; 32] = [
@@ -249,6 +255,99 @@ fn wycheproof_is_judged_alike_with_a_table() {
     }
     println!("{accepted} accepted, {refused} refused");
     assert!(accepted > 80 && refused > 50, "{accepted}, {refused}");
+}
+
+/// `count` different tokens by `key`, each put to `verifier`.
+fn use_key(verifier: &Verifier, key: &keywheel::jose::SigningKey, count: usize, forge: bool) {
+    for n in 0..count {
+        let mut claims = tokens::claims();
+        claims["jti"] = serde_json::json!(n.to_string());
+        let token = tokens::sign(key, &tokens::header(key), &claims);
+        let token = if forge { tokens::forged(&token) } else { token };
+        assert_eq!(verifier.try_verify::<Claims>(&token).is_ok(), !forge);
+    }
+}
+
+/// A set of these keys in force, and a verifier with so many places for tables.
+fn in_force(keys: &[&Arc<keywheel::jose::SigningKey>], tables: usize) -> (Publisher, Verifier) {
+    let (publisher, reader) = channel();
+    publish(&publisher, keys);
+    let verifier = Verifier::builder()
+        .issuer(tokens::ISSUER)
+        .audience(tokens::AUDIENCE)
+        .published_keys(reader)
+        .clock(ManualClock::new(tokens::NOW))
+        .key_tables(tables)
+        .build()
+        .unwrap();
+    (publisher, verifier)
+}
+
+fn publish(publisher: &Publisher, keys: &[&Arc<keywheel::jose::SigningKey>]) {
+    let set = JwkSet::parse(tokens::jwks(keys).as_bytes()).unwrap();
+    let current = publisher.current();
+    publisher.publish(Arc::new(KeySet::new(set, current.as_deref())));
+}
+
+/// Which of the keys in force have a table.
+fn with_tables(publisher: &Publisher) -> Vec<bool> {
+    let set = publisher.current().unwrap();
+    set.keys().iter().map(|key| key.is_precomputed()).collect()
+}
+
+#[tokio::test]
+async fn a_busy_key_gets_its_table_and_keeps_it_through_refreshes() {
+    let (busy, idle) = (tokens::key("busy"), tokens::key("idle"));
+    let (publisher, verifier) = in_force(&[&busy, &idle], 8);
+    use_key(&verifier, &idle, 10, false);
+    use_key(&verifier, &busy, 200, false);
+    eventually("the table", || with_tables(&publisher) == [true, false]).await;
+    publish(&publisher, &[&busy, &idle]);
+    assert_eq!(with_tables(&publisher), [true, false]);
+    use_key(&verifier, &busy, 10, false);
+    use_key(&verifier, &busy, 10, true);
+}
+
+#[tokio::test]
+async fn a_flood_of_forged_tokens_builds_no_table_and_neither_does_a_limit_of_none() {
+    let key = tokens::key("a");
+    let (publisher, verifier) = in_force(&[&key], 8);
+    use_key(&verifier, &key, 1_000, true);
+    let (without, no_tables) = in_force(&[&key], 0);
+    use_key(&no_tables, &key, 200, false);
+    // Some time, in which a thread that had been started would have been done.
+    let (other, other_verifier) = in_force(&[&key], 8);
+    use_key(&other_verifier, &key, 200, false);
+    eventually("the table", || with_tables(&other) == [true]).await;
+    assert_eq!(
+        (with_tables(&publisher), with_tables(&without)),
+        (vec![false], vec![false])
+    );
+}
+
+#[tokio::test]
+async fn tables_are_bounded_and_go_with_their_keys() {
+    let [first, second] = ["a", "b"].map(tokens::key);
+    let (publisher, verifier) = in_force(&[&first], 1);
+    use_key(&verifier, &first, 100, false);
+    eventually("the only table", || with_tables(&publisher) == [true]).await;
+    publish(&publisher, &[&first, &second]);
+    use_key(&verifier, &second, 200, false);
+    assert_eq!(with_tables(&publisher), [true, false]);
+    // Tokens of the first key are in the cache, and one is in use: neither keeps it, or its table.
+    let in_use = verifier
+        .try_verify::<Claims>(&tokens::token(&first))
+        .unwrap();
+    let key = Arc::downgrade(&publisher.current().unwrap().keys()[0]);
+    publish(&publisher, &[&second]);
+    assert!(key.upgrade().is_none());
+    assert_eq!(in_use.kid(), Some("a"));
+    // And so there is a place for the second: of its tokens, those beyond the first two hundred are new to the cache.
+    use_key(&verifier, &second, 400, false);
+    eventually("the place was given back", || {
+        with_tables(&publisher) == [true]
+    })
+    .await;
 }
 
 /// One case: a signature, most often damaged in one of many ways.

@@ -58,3 +58,8 @@ fn verify() {
 fn differential() {
     replay("differential", targets::differential);
 }
+
+#[test]
+fn ed25519() {
+    replay("ed25519", targets::ed25519);
+}

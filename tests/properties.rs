@@ -241,7 +241,6 @@ static ISSUING: LazyLock<(tempfile::TempDir, Issuer, Verifier)> = LazyLock::new(
     let audience = |algorithm: Algorithm| {
         let audience = Audience {
             algorithm: Some(algorithm),
-            scopes: Vec::new(),
             ..Audience::default()
         };
         (algorithm.name().to_owned(), audience)

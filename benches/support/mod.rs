@@ -61,8 +61,8 @@ pub fn take_turns(rounds: usize, slice: Duration, contenders: Vec<Contender<'_>>
             loop {
                 let took = timed(|| (0..times).for_each(|_| run()));
                 if took > slice / 4 {
-                    let fit = f64::from(times) * slice.as_secs_f64() / took.as_secs_f64();
-                    times = (fit as u32).max(1);
+                    let fit = u128::from(times) * slice.as_nanos() / took.as_nanos();
+                    times = u32::try_from(fit).unwrap_or(u32::MAX).max(1);
                     break;
                 }
                 times *= 2;

@@ -37,6 +37,7 @@ pub(super) struct ServeArgs {
 
 pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
     let config = args.config.load()?;
+    config.wrapping_keys()?;
     if args.check {
         return super::output::line("the configuration is good");
     }
@@ -151,7 +152,13 @@ impl AuthService {
 async fn open(config: Config, metrics: Metrics, audit: &AuditLog) -> Result<Issuer, CliError> {
     // RSA keys take a while to find: not on a thread that serves.
     let opened = tokio::task::spawn_blocking(move || -> Result<_, CliError> {
-        let store = FileKeyStore::open(&config.keys.store)?;
+        let wrapping = config.wrapping_keys()?;
+        if wrapping.is_empty() {
+            tracing::warn!(
+                "private keys are kept unsealed, for their owner to read (0600); set KEYWHEEL_WRAPPING_KEYS or keys.wrapping_keys_file to seal them"
+            );
+        }
+        let store = FileKeyStore::open(&config.keys.store)?.sealed_by(wrapping);
         let issuer = Issuer::open_existing(
             store,
             config.rotation_policy(),

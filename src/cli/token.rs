@@ -47,7 +47,7 @@ pub(super) fn run(args: TokenArgs) -> Result<(), CliError> {
     telemetry::start(&Log::for_commands())?;
     let metrics = Metrics::new().map_err(CliError::failed)?;
     let issuer = Issuer::open_existing(
-        FileKeyStore::existing(&config.keys.store)?,
+        FileKeyStore::existing(&config.keys.store)?.sealed_by(config.wrapping_keys()?),
         config.rotation_policy(),
         config.token_settings(),
         SystemClock,

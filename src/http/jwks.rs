@@ -21,7 +21,10 @@ const ANY: &str = "*";
 
 pub(super) async fn show(State(issuer): State<Issuer>, headers: HeaderMap) -> Response {
     let wait = prefer::wait(&headers).map(|wait| wait.min(MAX_WAIT));
-    let holds: Vec<&str> = entity_tags(&headers).collect();
+    let holds: Vec<Box<str>> = entity_tags(&headers).map(Into::into).collect();
+    // The headers share the connection's buffer: kept while a request is held, they would cost another one.
+    drop(headers);
+    let holds: Vec<&str> = holds.iter().map(|tag| &**tag).collect();
     let names_a_set = holds.iter().any(|&tag| tag != ANY);
     let Some(wait) = wait else {
         issuer.watchers().polled(issuer.jwks_max_age());

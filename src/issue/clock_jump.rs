@@ -71,6 +71,14 @@ impl KeyRing {
     /// Writes down that the clock, which shows `now`, has leapt forward by `leap`.
     pub fn note_clock_jump(&mut self, policy: &RotationPolicy, now: NumericDate, leap: Duration) {
         let leap = Duration::from_secs(leap.as_secs() + u64::from(leap.subsec_nanos() > 0));
+        // What an earlier leap still had to wait for has come no nearer by this one.
+        let before = now.minus(leap);
+        self.clock_jumps.retain(|jump| before < jump.until);
+        let mut leaps = leap;
+        for jump in &mut self.clock_jumps {
+            jump.until = jump.until.plus(leap);
+            leaps = leaps.saturating_add(Duration::from_secs(jump.seconds));
+        }
         let max_age = self
             .longest_max_age
             .map_or(Duration::ZERO, |promise| promise.duration())
@@ -79,9 +87,8 @@ impl KeyRing {
         let tokens_until = self
             .published()
             .filter_map(|key| key.tokens_until)
-            .map(|until| until.plus(leap))
+            .map(|until| until.plus(leaps))
             .fold(sets_until, NumericDate::max);
-        self.clock_jumps.retain(|jump| now < jump.until);
         self.clock_jumps.push(ClockJump {
             at: now,
             seconds: leap.as_secs(),

@@ -187,13 +187,6 @@ pub struct Minted {
     pub kid: String,
 }
 
-/// A signed statement, and what it took.
-pub(super) struct Signed {
-    pub(super) token: String,
-    pub(super) kid: String,
-    took: Duration,
-}
-
 /// Shows everything but the token.
 impl std::fmt::Debug for Minted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -249,6 +242,21 @@ pub enum IssuerError {
     /// A ring that cannot be published.
     #[error(transparent)]
     Ring(#[from] RingError),
+    /// An older ring has taken the place of the one in force, as when a backup is restored.
+    #[error(
+        "the store holds an older ring (change {found}) than the one in force (change {in_force}): a restored backup? Restart the server to go by it, or put the newer one back"
+    )]
+    Older {
+        /// In the store.
+        found: u64,
+        /// In force.
+        in_force: u64,
+    },
+    /// A ring that nobody vouches for has taken the place of one that somebody does.
+    #[error(
+        "the store holds a ring without a seal of a configured wrapping key; the one in force has one and stays"
+    )]
+    Unvouched,
 }
 
 /// What is in force: built whole, then published; nothing in it changes.
@@ -446,6 +454,13 @@ impl Issuer {
 
     pub(super) fn publish(&self, stored: StoredKeys) -> Result<(), IssuerError> {
         let before = self.inner.published.load_full();
+        let (found, in_force) = (stored.ring.serial, before.ring.serial);
+        if found < in_force {
+            return Err(IssuerError::Older { found, in_force });
+        }
+        if stored.ring.unvouched && !before.ring.unvouched && in_force > 0 {
+            return Err(IssuerError::Unvouched);
+        }
         let published = Arc::new(Published::new(stored, Some(&before))?);
         let is_revocation = published.revokes_what_was_in(&before);
         self.inner.published.store(published.clone());
@@ -603,18 +618,18 @@ impl Issuer {
                 .map(|status_list| Status { status_list }),
             user_claims: &grant.user_claims,
         };
-        let signed = self.sign(algorithm, TYP, exp, &claims)?;
+        let (token, kid) = self.sign(algorithm, TYP, exp, &claims)?;
         let named = audience.is_some().then_some(&*grant.audience);
-        inner.metrics.minted(algorithm, named, signed.took);
+        inner.metrics.minted(algorithm, named);
         Ok(Minted {
-            token: signed.token,
+            token,
             jti,
             expires_at: NumericDate::from_seconds(exp),
-            kid: signed.kid,
+            kid,
         })
     }
 
-    /// Signs `claims`, which expire at `exp`, as a JWS with this `typ`. Its key stays published for as long as it lives.
+    /// Signs `claims`, which expire at `exp` in seconds since the epoch, as a JWS with this `typ`. Gives the kid, too.
     ///
     /// # Errors
     /// [`MintError`] without a usable key.
@@ -624,7 +639,7 @@ impl Issuer {
         typ: &str,
         exp: i64,
         claims: &impl Serialize,
-    ) -> Result<Signed, MintError> {
+    ) -> Result<(String, String), MintError> {
         let inner = &*self.inner;
         let published = self.with_lease(algorithm, exp)?;
         let signer = published
@@ -650,11 +665,8 @@ impl Issuer {
         let took = inner.clock.monotonic().saturating_sub(started);
         token.push('.');
         base64url::encode_onto(&signature, &mut token);
-        Ok(Signed {
-            token,
-            kid: signer.key.kid().to_owned(),
-            took,
-        })
+        inner.metrics.signed(algorithm, took);
+        Ok((token, signer.key.kid().to_owned()))
     }
 
     /// The kid of the key that signs by `algorithm` at this moment.

@@ -54,7 +54,8 @@ pub fn algorithm_for(
     let moved = ring.migrated(audience).map(|moved| moved.to);
     let named = settings.audiences.get(audience);
     moved
-        .filter(|moved| policy.algorithms.contains(moved))
+        // Dropped from the configuration meanwhile, or back in it and without a key that every verifier has.
+        .filter(|moved| policy.algorithms.contains(moved) && ring.signing(*moved).is_some())
         .or_else(|| named.and_then(|audience| audience.algorithm))
         .or_else(|| policy.algorithms.first().copied())
         .unwrap_or(Algorithm::EdDSA)

@@ -31,6 +31,17 @@ pub struct KeyRing {
     /// Audiences that were moved to another algorithm, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub migrations: Vec<Migration>,
+    /// Nobody has vouched for this ring since it was found without a seal of a configured wrapping key.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unvouched: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A `max-age` that servers promise, or have promised.

@@ -117,10 +117,7 @@ impl<'a> Compact<'a> {
 
 /// The offsets of the two dots of a three-segment token; stops at a third.
 fn two_dots(bytes: &[u8]) -> Option<(usize, usize)> {
-    let mut dots = bytes
-        .iter()
-        .enumerate()
-        .filter_map(|(at, &byte)| (byte == b'.').then_some(at));
+    let mut dots = memchr::memchr_iter(b'.', bytes);
     let offsets = (dots.next()?, dots.next()?);
     dots.next().is_none().then_some(offsets)
 }

@@ -116,14 +116,17 @@ impl Ed25519Key {
     /// Counts one accepted signature. `true` now and then: the key is busy, and has no table yet.
     pub(crate) fn is_busy(&self) -> bool {
         // Relaxed: only the number matters, it orders nothing.
-        self.precomputed.get().is_none()
-            && self.accepted.fetch_add(1, Ordering::Relaxed) % BUSY == BUSY - 1
+        !self.is_precomputed() && self.accepted.fetch_add(1, Ordering::Relaxed) % BUSY == BUSY - 1
+    }
+
+    pub(crate) fn is_precomputed(&self) -> bool {
+        self.precomputed.get().is_some()
     }
 
     /// Builds the table, unless it is there or being built: some milliseconds, so not where anyone waits. `place` is kept for as
     /// long as the table is.
     pub(crate) fn precompute(&self, place: impl Any + Send + Sync) {
-        if self.precomputed.get().is_some() || self.is_building.swap(true, Ordering::Relaxed) {
+        if self.is_precomputed() || self.is_building.swap(true, Ordering::Relaxed) {
             return;
         }
         let point = Affine::decode(self.key.as_bytes());

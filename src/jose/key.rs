@@ -135,6 +135,11 @@ impl VerifyingKey {
         self.precompute_in(());
     }
 
+    /// Whether [`precompute`](Self::precompute) has been done.
+    pub fn is_precomputed(&self) -> bool {
+        matches!(&self.material, Material::Ed25519(key) if key.is_precomputed())
+    }
+
     /// As [`precompute`](Self::precompute); `place` is dropped with the table.
     pub(crate) fn precompute_in(&self, place: impl Any + Send + Sync) {
         if let Material::Ed25519(key) = &self.material {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::seal::{RingSeal, SEALED, Vouched, WrappingKeys};
 use super::{KeyProblem, KeyStore, KeyWriter, Revision, StoreError, StoredKeys};
 use crate::issue::{KeyRecord, KeyRing};
 use crate::jose::SigningKey;
@@ -20,6 +21,8 @@ use crate::jose::SigningKey;
 const RING_FILE: &str = "ring.json";
 const LOCK_FILE: &str = ".lock";
 const KEY_EXTENSION: &str = "pem";
+/// Where the ring's seal stands in its file.
+const SEAL_MEMBER: &str = "seal";
 const TEMPORARY_PREFIX: &str = ".new-";
 /// A writer needs milliseconds, RSA key generation included a second; this many tries at [`LOCK_PAUSE`].
 const LOCK_TRIES: u32 = 100;
@@ -33,6 +36,27 @@ const MAX_KEY_FILE_BYTES: usize = 64 * 1024;
 #[derive(Debug, Clone)]
 pub struct FileKeyStore {
     folder: PathBuf,
+    wrapping: Arc<WrappingKeys>,
+    steps: Steps,
+}
+
+/// Told before and after each step of a write; for tests that end the process there. Nothing but code can set it.
+#[derive(Clone, Default)]
+struct Steps(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+
+impl std::fmt::Debug for Steps {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Steps")
+    }
+}
+
+/// What became of one key's file when it was sealed anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrapped {
+    /// The key.
+    pub kid: String,
+    /// Why it could not be, if it could not.
+    pub problem: Option<String>,
 }
 
 // === impl FileKeyStore ===
@@ -52,7 +76,7 @@ impl FileKeyStore {
                 created => created.map_err(io_error(&folder, "create the folder"))?,
             }
         }
-        Ok(FileKeyStore { folder })
+        Ok(Self::at(folder))
     }
 
     /// The folder, which must be there: for commands that only look.
@@ -62,7 +86,101 @@ impl FileKeyStore {
     pub fn existing(folder: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let folder = folder.into();
         fs::read_dir(&folder).map_err(io_error(&folder, "open the folder"))?;
-        Ok(FileKeyStore { folder })
+        Ok(Self::at(folder))
+    }
+
+    fn at(folder: PathBuf) -> Self {
+        FileKeyStore {
+            folder,
+            wrapping: Arc::default(),
+            steps: Steps::default(),
+        }
+    }
+
+    /// Private keys are sealed by the first of these and opened by any.
+    pub fn sealed_by(mut self, keys: WrappingKeys) -> Self {
+        self.wrapping = Arc::new(keys);
+        self
+    }
+
+    /// For tests: calls `observe` with a name before and after each step of a write.
+    #[doc(hidden)]
+    pub fn on_step(mut self, observe: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.steps = Steps(Some(Arc::new(observe)));
+        self
+    }
+
+    fn step(&self, name: &str) {
+        if let Some(observe) = &self.steps.0 {
+            observe(name);
+        }
+    }
+
+    /// Seals every private key, and the ring, by the first wrapping key. `vouch` for a ring that carries no seal of a configured
+    /// one: only somebody who has looked at it can.
+    ///
+    /// # Errors
+    /// [`StoreError`]; a key that cannot be opened is named in the list and left as it is.
+    pub fn rewrap(&self, vouch: bool, dry_run: bool) -> Result<Vec<Rewrapped>, StoreError> {
+        let writer = FileWriter::lock(self)?;
+        if self.wrapping.is_empty() {
+            return Err(StoreError::Sealing(
+                "no wrapping key is configured: set KEYWHEEL_WRAPPING_KEYS or keys.wrapping_keys_file".into(),
+            ));
+        }
+        let mut ring = self.load_ring()?.0;
+        if ring.unvouched && !vouch {
+            return Err(StoreError::Sealing(format!(
+                "{}: carries no seal of a configured wrapping key: compare `keywheel keys list` with what you expect, then say --force --reason",
+                self.ring_path().display()
+            )));
+        }
+        let mut rewrapped = Vec::new();
+        for record in ring
+            .keys
+            .iter()
+            .filter(|key| key.stage.needs_private_half())
+        {
+            if !self.is_sealed_by_newest(record) {
+                let kid = record.kid.clone();
+                let outcome = self.rewrap_key(&writer, record, dry_run)?;
+                rewrapped.push(Rewrapped {
+                    kid,
+                    problem: outcome.err().map(|problem| problem.to_string()),
+                });
+            }
+        }
+        if !dry_run {
+            ring.unvouched = false;
+            ring.serial += 1;
+            writer.save_ring(&ring)?;
+        }
+        Ok(rewrapped)
+    }
+
+    fn is_sealed_by_newest(&self, record: &KeyRecord) -> bool {
+        let path = self.key_path(record).unwrap_or_else(|| self.ring_path());
+        let pem = read_private_file(&path)
+            .ok()
+            .and_then(|text| pem::parse(&*text).ok());
+        pem.is_some_and(|pem| pem.tag() == SEALED && self.wrapping.is_newest(pem.contents()))
+    }
+
+    fn rewrap_key(
+        &self,
+        writer: &FileWriter<'_>,
+        record: &KeyRecord,
+        dry_run: bool,
+    ) -> Result<Result<(), KeyProblem>, StoreError> {
+        let opened = self.read_private_half(record).and_then(|pkcs8| {
+            let key = self.load_signer(record)?;
+            Ok((key, pkcs8))
+        });
+        match opened {
+            Ok((key, pkcs8)) if !dry_run => writer.save_key(&key, &pkcs8).map(Ok),
+            Ok(_) => Ok(Ok(())),
+            Err(problem) => Ok(Err(problem)),
+        }
     }
 
     fn ring_path(&self) -> PathBuf {
@@ -88,13 +206,55 @@ impl FileKeyStore {
         };
         let metadata = file.metadata().map_err(io_error(&path, "read"))?;
         let text = io::read_to_string(&mut file).map_err(io_error(&path, "read"))?;
-        let ring: KeyRing = serde_json::from_str(&text).map_err(|source| StoreError::Json {
+        let json = |source| StoreError::Json {
             path: path.clone(),
             source,
-        })?;
+        };
+        let ring = self.parse_ring(&text).map_err(json)?;
+        let ring = ring.ok_or_else(|| StoreError::Seal { path: path.clone() })?;
         ring.check()
             .map_err(|source| StoreError::Ring { path, source })?;
         Ok((ring, revision(&metadata)))
+    }
+
+    /// `None` if the seal does not fit. An unsealed ring is read strictly, with the line in each error.
+    fn parse_ring(&self, text: &str) -> Result<Option<KeyRing>, serde_json::Error> {
+        let mut value: serde_json::Value = serde_json::from_str(text)?;
+        let seal = value
+            .as_object_mut()
+            .and_then(|object| object.remove(SEAL_MEMBER));
+        let (mut ring, seal): (KeyRing, Option<RingSeal>) = match seal {
+            None => (serde_json::from_str(text)?, None),
+            Some(seal) => (
+                serde_json::from_value(value.clone())?,
+                Some(serde_json::from_value(seal)?),
+            ),
+        };
+        match self
+            .wrapping
+            .check_ring(value.to_string().as_bytes(), seal.as_ref())
+        {
+            Vouched::Yes => {}
+            Vouched::Unknown(_) => ring.unvouched = true,
+            Vouched::Broken => return Ok(None),
+        }
+        Ok(Some(ring))
+    }
+
+    fn unvouched_problem(&self) -> KeyProblem {
+        let why = match self.wrapping.is_empty() {
+            true => {
+                "is sealed, and no wrapping key is configured: set KEYWHEEL_WRAPPING_KEYS or keys.wrapping_keys_file"
+            }
+            false => {
+                "carries no seal of a configured wrapping key, so nobody vouches for it: compare `keywheel keys list` with what you expect, then `keywheel keys rewrap --force --reason …`"
+            }
+        };
+        KeyProblem {
+            path: self.ring_path(),
+            kid: None,
+            why: why.into(),
+        }
     }
 
     fn problem(&self, record: &KeyRecord, why: String) -> KeyProblem {
@@ -114,7 +274,15 @@ impl FileKeyStore {
                 "not a PEM file, or a truncated one ({error}); restore it from a backup"
             ))
         })?;
-        Ok(Zeroizing::new(pem.into_contents()))
+        let is_sealed = pem.tag() == SEALED;
+        let content = Zeroizing::new(pem.into_contents());
+        match is_sealed {
+            true => self
+                .wrapping
+                .open(&record.kid, record.alg, &content)
+                .map_err(problem),
+            false => Ok(content),
+        }
     }
 
     fn load_signer(&self, record: &KeyRecord) -> Result<SigningKey, KeyProblem> {
@@ -144,22 +312,32 @@ impl FileKeyStore {
             }
             _ => {}
         }
+        self.step("before a write");
         let written = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(&temporary)
             .and_then(|mut file| {
-                file.write_all(content)?;
+                self.step("created");
+                let (first, rest) = content.split_at(content.len() / 2);
+                file.write_all(first)?;
+                self.step("half written");
+                file.write_all(rest)?;
+                self.step("written");
                 file.sync_all()
             });
+        self.step("synced");
         if let Err(error) = written {
             // A full disk: what little was written is in nobody's way, but need not stay.
             let _ = fs::remove_file(&temporary);
             return Err(io_error(&temporary, "write")(error));
         }
         fs::rename(&temporary, path).map_err(io_error(path, "replace"))?;
-        self.sync_folder()
+        self.step("renamed");
+        self.sync_folder()?;
+        self.step("folder synced");
+        Ok(())
     }
 
     fn sync_folder(&self) -> Result<(), StoreError> {
@@ -197,27 +375,7 @@ impl KeyStore for FileKeyStore {
     }
 
     fn lock(&self) -> Result<Box<dyn KeyWriter + '_>, StoreError> {
-        let path = self.folder.join(LOCK_FILE);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(io_error(&path, "open the lock"))?;
-        for _ in 0..LOCK_TRIES {
-            match file.try_lock() {
-                Ok(()) => {
-                    return Ok(Box::new(FileWriter {
-                        store: self,
-                        _lock: file,
-                    }));
-                }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
-                Err(TryLockError::Error(error)) => return Err(io_error(&path, "lock")(error)),
-            }
-        }
-        Err(StoreError::Locked { path })
+        Ok(Box::new(FileWriter::lock(self)?))
     }
 }
 
@@ -228,6 +386,9 @@ impl FileKeyStore {
             revision,
             ..StoredKeys::default()
         };
+        if ring.unvouched {
+            stored.problems.push(self.unvouched_problem());
+        }
         for record in &mut ring.keys {
             if !record.stage.needs_private_half() {
                 continue;
@@ -251,6 +412,29 @@ struct FileWriter<'a> {
     _lock: File,
 }
 
+// === impl FileWriter ===
+
+impl<'a> FileWriter<'a> {
+    fn lock(store: &'a FileKeyStore) -> Result<Self, StoreError> {
+        let path = store.folder.join(LOCK_FILE);
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(io_error(&path, "open the lock"))?;
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(FileWriter { store, _lock: file }),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::Error(error)) => return Err(io_error(&path, "lock")(error)),
+            }
+        }
+        Err(StoreError::Locked { path })
+    }
+}
+
 impl KeyWriter for FileWriter<'_> {
     fn load(&self) -> Result<StoredKeys, StoreError> {
         self.store.load()
@@ -262,16 +446,32 @@ impl KeyWriter for FileWriter<'_> {
             .store
             .folder
             .join(format!("{thumbprint}.{KEY_EXTENSION}"));
-        let pem = Zeroizing::new(pem::encode(&pem::Pem::new("PRIVATE KEY", pkcs8)));
+        let pem = match self.store.wrapping.seal(key.kid(), key.algorithm(), pkcs8) {
+            Some(sealed) => pem::Pem::new(SEALED, sealed.map_err(StoreError::Sealing)?),
+            None => pem::Pem::new("PRIVATE KEY", pkcs8),
+        };
+        let pem = Zeroizing::new(pem::encode(&pem));
         self.store.write(&path, pem.as_bytes())
     }
 
     fn save_ring(&self, ring: &KeyRing) -> Result<(), StoreError> {
         let path = self.store.ring_path();
-        let mut json = serde_json::to_string_pretty(ring).map_err(|source| StoreError::Json {
+        let failed = |source| StoreError::Json {
             path: path.clone(),
             source,
-        })?;
+        };
+        if ring.unvouched && self.store.wrapping.is_empty() {
+            return Err(StoreError::NoWrappingKey { path });
+        }
+        let mut value = serde_json::to_value(ring).map_err(failed)?;
+        let mut json = match self.store.wrapping.seal_ring(value.to_string().as_bytes()) {
+            Some(seal) => {
+                value[SEAL_MEMBER] = serde_json::to_value(seal).map_err(failed)?;
+                serde_json::to_string_pretty(&value)
+            }
+            None => serde_json::to_string_pretty(ring),
+        }
+        .map_err(failed)?;
         json.push('\n');
         self.store.write(&path, json.as_bytes())
     }
@@ -291,6 +491,7 @@ impl KeyWriter for FileWriter<'_> {
             let is_left_over = name.starts_with(TEMPORARY_PREFIX);
             if is_left_over || (is_key && is_thumbprint_name(&name) && !wanted.contains(&path)) {
                 fs::remove_file(&path).map_err(io_error(&path, "remove"))?;
+                self.store.step("removed");
             }
         }
         self.store.sync_folder()

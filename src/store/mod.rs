@@ -6,6 +6,7 @@
 
 mod accounts;
 mod files;
+mod seal;
 mod sessions;
 mod sql;
 
@@ -13,7 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use accounts::{AccountStore, Answer, PasswordHash, Profile, User};
-pub use files::FileKeyStore;
+pub use files::{FileKeyStore, Rewrapped};
+pub use seal::WrappingKeys;
 pub(crate) use sessions::DRAWS;
 pub use sessions::{NewSession, STATUS_LIST_SIZE, Session, SessionStore, StatusPlace, Which};
 pub use sql::Database;
@@ -53,6 +55,13 @@ pub struct KeyProblem {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Revision(pub(crate) u128);
 
+impl From<u128> for Revision {
+    /// For stores outside this crate: any number that changes with the content.
+    fn from(number: u128) -> Self {
+        Revision(number)
+    }
+}
+
 /// Why a store cannot be used at all.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -83,6 +92,21 @@ pub enum StoreError {
         /// What is wrong with it.
         source: RingError,
     },
+    /// The ring's seal does not fit it: somebody without the wrapping key has edited it, or the file is damaged.
+    #[error("{}: its seal does not fit: it was changed by somebody who lacks the wrapping key, or is damaged; restore it from a backup", .path.display())]
+    Seal {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The ring is sealed and there is no wrapping key: what would be written would be open to all who can read the store.
+    #[error("{}: is sealed, and no wrapping key is configured: set KEYWHEEL_WRAPPING_KEYS or keys.wrapping_keys_file", .path.display())]
+    NoWrappingKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A key could not be sealed.
+    #[error("{0}")]
+    Sealing(String),
     /// Another process is writing.
     #[error("{}: another keywheel process is changing the keys; try again when it is done", .path.display())]
     Locked {

@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use super::dial::{self, ClientError, UrlRule};
 use super::fetch::Fetcher;
-use super::keyset::{self, KeySet};
+use super::keyset::{self, KeySet, Reader};
 use super::refresh::{RefreshPolicy, RemoteKeys};
 use super::source::Location;
 use super::status::{ListMaker, StatusCheck, StatusLists};
@@ -99,6 +99,7 @@ pub enum BuildError {
 pub struct TrustedIssuer {
     name: String,
     static_keys: Option<JwkSet>,
+    published: Option<Reader>,
     /// Places of the one key set, in the order in which they are tried; by discovery if there is none.
     places: Vec<Place>,
     audiences: Vec<Box<str>>,
@@ -123,6 +124,7 @@ impl TrustedIssuer {
         TrustedIssuer {
             name: issuer.into(),
             static_keys: None,
+            published: None,
             places: Vec::new(),
             audiences: Vec::new(),
             algorithms: vec![Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256],
@@ -148,6 +150,12 @@ impl TrustedIssuer {
     /// These keys, for good; nothing is fetched.
     pub fn static_keys(mut self, set: JwkSet) -> Self {
         self.static_keys = Some(set);
+        self
+    }
+
+    /// The keys that this process publishes itself, by the [`Publisher`](super::Publisher) at the other end; nothing is fetched.
+    pub fn published_keys(mut self, keys: Reader) -> Self {
+        self.published = Some(keys);
         self
     }
 
@@ -177,8 +185,7 @@ impl TrustedIssuer {
     }
 
     fn status_rule(&self) -> StatusCheck {
-        let nothing_is_fetched = self.static_keys.is_some();
-        self.status.unwrap_or(match nothing_is_fetched {
+        self.status.unwrap_or(match self.has_keys() {
             true => StatusCheck::Ignore,
             false => StatusCheck::FailClosed,
         })
@@ -186,12 +193,17 @@ impl TrustedIssuer {
 
     /// Whether anything of this issuer's is ever fetched.
     fn fetches(&self) -> bool {
-        self.static_keys.is_none() || self.status_rule() != StatusCheck::Ignore
+        !self.has_keys() || self.status_rule() != StatusCheck::Ignore
     }
 
-    /// Where to fetch; nothing for static keys.
+    /// Its keys are at hand, and none are fetched.
+    fn has_keys(&self) -> bool {
+        self.static_keys.is_some() || self.published.is_some()
+    }
+
+    /// Where to fetch; nothing for keys that are at hand.
     fn locations(&self, rule: UrlRule) -> Result<Vec<Location>, BuildError> {
-        if self.static_keys.is_some() {
+        if self.has_keys() {
             return Ok(Vec::new());
         }
         let places = match &*self.places {
@@ -256,6 +268,11 @@ impl VerifierBuilder {
     /// As [`TrustedIssuer::static_keys`], for the issuer named last.
     pub fn static_keys(self, set: JwkSet) -> Self {
         self.last(|issuer| issuer.static_keys(set))
+    }
+
+    /// As [`TrustedIssuer::published_keys`], for the issuer named last.
+    pub fn published_keys(self, keys: Reader) -> Self {
+        self.last(|issuer| issuer.published_keys(keys))
     }
 
     /// As [`TrustedIssuer::audience`], for the issuer named last.
@@ -387,12 +404,17 @@ impl VerifierBuilder {
             let name: Arc<str> = issuer.name.as_str().into();
             let (publisher, keys) = keyset::channel();
             let locations = issuer.locations(self.rule)?;
+            let keys = issuer.published.clone().unwrap_or(keys);
             let fetching = match issuer.fetches() {
                 false => None,
                 true => Some(self.fetching(&name, &mut client, &clock)?),
             };
             let remote = match (&issuer.static_keys, &fetching) {
-                (None, Some((runtime, fetcher))) => Some(RemoteKeys::start(
+                (Some(set), _) => {
+                    publisher.publish(Arc::new(KeySet::new(set.clone(), None)));
+                    None
+                }
+                (None, Some((runtime, fetcher))) if !issuer.has_keys() => Some(RemoteKeys::start(
                     runtime,
                     locations,
                     fetcher.clone(),
@@ -401,11 +423,7 @@ impl VerifierBuilder {
                     self.refresh.clone(),
                     metrics.source(&name),
                 )),
-                (set, _) => {
-                    let set = set.clone().unwrap_or_default();
-                    publisher.publish(Arc::new(KeySet::new(set, None)));
-                    None
-                }
+                (None, _) => None,
             };
             let status = fetching
                 .filter(|_| issuer.status_rule() != StatusCheck::Ignore)
@@ -491,7 +509,7 @@ impl VerifierBuilder {
             if issuer.algorithms.is_empty() {
                 return Err(BuildError::NoAlgorithms { issuer: name() });
             }
-            if issuer.static_keys.is_some() && !issuer.places.is_empty() {
+            if issuer.has_keys() && !issuer.places.is_empty() {
                 return Err(BuildError::StaticAndRemote { issuer: name() });
             }
             let leeway = issuer.leeway.unwrap_or(self.leeway);

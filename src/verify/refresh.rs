@@ -140,6 +140,11 @@ impl RemoteKeys {
             .note(kid, self.clock.monotonic(), self.cool_down);
     }
 
+    /// As [`Source::until`].
+    pub(crate) async fn until(&self, is_there: impl FnMut() -> bool) {
+        self.source.until(is_there).await;
+    }
+
     /// How long until a further attempt might be granted, rounded up to seconds.
     pub(crate) fn retry_after(&self) -> Duration {
         self.source.retry_after()

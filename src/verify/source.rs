@@ -192,6 +192,22 @@ impl Source {
         }
     }
 
+    /// Ends when `is_there` says so; asked now and after every attempt, whoever it was made for.
+    pub(crate) async fn until(&self, mut is_there: impl FnMut() -> bool) {
+        let mut progress = self.progress.clone();
+        loop {
+            // Noted first: an attempt that ends while we look is then not slept through.
+            let seen = progress.borrow_and_update().finished;
+            if is_there() {
+                return;
+            }
+            // An error is a task that is gone, and with it the verifier that is waited for.
+            if progress.wait_for(|now| now.finished > seen).await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// How long until a further attempt might be granted, rounded up to seconds.
     pub(crate) fn retry_after(&self) -> Duration {
         let next = self.state.load().next_attempt.unwrap_or_default();

@@ -13,6 +13,7 @@ pub(super) const DEFAULT_TABLES: usize = 8;
 
 /// The places for tables of one verifier.
 pub(super) struct Tables {
+    limit: usize,
     free: Arc<AtomicUsize>,
 }
 
@@ -26,13 +27,14 @@ struct Place {
 impl Tables {
     pub(super) fn new(limit: usize) -> Self {
         Tables {
+            limit,
             free: Arc::new(AtomicUsize::new(limit)),
         }
     }
 
     /// Notes that a signature by `key` was accepted; this may start a thread, a few times in a key's life.
     pub(super) fn accepted(&self, key: &Arc<VerifyingKey>) {
-        if key.is_busy() {
+        if self.limit > 0 && key.is_busy() {
             self.build(key);
         }
     }

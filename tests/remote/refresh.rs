@@ -202,3 +202,23 @@ async fn readyz_tells_the_state_of_every_issuer() {
     assert_eq!(code, 200);
     assert!(body.contains("keywheel_jwks_age_seconds"), "{body}");
 }
+
+#[tokio::test]
+async fn a_start_can_wait_for_the_keys() {
+    let (clock, key) = (ManualClock::new(NOW), key("a"));
+    let server = JwksServer::start(Reply::with(500, &[], "")).await;
+    let verifier = verifier(&server, &clock);
+    let waiting = tokio::spawn({
+        let verifier = verifier.clone();
+        async move { verifier.ready().await }
+    });
+    for _ in 0..3 {
+        advance_and_fetch(&clock, &verifier, &server, Duration::from_secs(2)).await;
+        assert!(!waiting.is_finished());
+    }
+    server.reply(Reply::ok(jwks(&[&key])));
+    clock.advance(Duration::from_secs(2));
+    waiting.await.unwrap();
+    assert!(verifier.is_ready());
+    verifier.ready().await;
+}

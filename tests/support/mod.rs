@@ -4,6 +4,7 @@
 pub mod auth;
 pub mod corpus;
 pub mod jwks_server;
+pub mod memory_store;
 pub mod process;
 pub mod tokens;
 

@@ -19,7 +19,7 @@ pub(in crate::cli) struct ExportArgs {
     #[command(flatten)]
     common: Common,
     /// The private half of this key
-    #[arg(long, value_name = "KID")]
+    #[arg(long, value_name = "KID", allow_hyphen_values = true)]
     private: Option<String>,
 }
 

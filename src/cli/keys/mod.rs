@@ -7,6 +7,7 @@ mod import;
 mod list;
 mod plan;
 mod revoke;
+mod rewrap;
 mod rotate;
 
 use clap::{Args, Subcommand};
@@ -28,6 +29,7 @@ pub(super) enum KeysCommand {
     Revoke(revoke::RevokeArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
+    Rewrap(rewrap::RewrapArgs),
 }
 
 pub(super) fn run(command: KeysCommand) -> Result<(), CliError> {
@@ -38,6 +40,7 @@ pub(super) fn run(command: KeysCommand) -> Result<(), CliError> {
         KeysCommand::Revoke(args) => revoke::run(args),
         KeysCommand::Import(args) => import::run(args),
         KeysCommand::Export(args) => export::run(args),
+        KeysCommand::Rewrap(args) => rewrap::run(args),
     }
 }
 
@@ -54,8 +57,13 @@ struct Common {
     json: bool,
 }
 
-fn existing_store(config: &Config) -> Result<impl KeyStore, CliError> {
-    Ok(FileKeyStore::existing(&config.keys.store)?)
+fn existing_store(config: &Config) -> Result<impl KeyStore + use<>, CliError> {
+    existing_folder(config)
+}
+
+fn existing_folder(config: &Config) -> Result<FileKeyStore, CliError> {
+    let wrapping = config.wrapping_keys()?;
+    Ok(FileKeyStore::existing(&config.keys.store)?.sealed_by(wrapping))
 }
 
 /// Starts the audit trail of a command; the lines go to stderr.

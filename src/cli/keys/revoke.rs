@@ -24,7 +24,7 @@ pub(in crate::cli) struct RevokeArgs {
     #[command(flatten)]
     common: Common,
     /// The key
-    #[arg(value_name = "KID")]
+    #[arg(value_name = "KID", allow_hyphen_values = true)]
     kid: String,
     /// Why, for the audit trail and the ring
     #[arg(long, value_name = "WORDS")]

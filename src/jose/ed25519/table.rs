@@ -75,17 +75,21 @@ mod tests {
     #[test]
     fn digits_add_up_to_the_scalar() {
         for seed in 0..=255u8 {
-            let mut scalar: [u8; 32] = std::array::from_fn(|i| seed.wrapping_mul(i as u8 + 1));
+            let mut next = 0u8;
+            let mut scalar = [(); 32].map(|()| {
+                next = next.wrapping_add(seed);
+                next
+            });
             scalar[31] &= 0x7f;
-            let mut sum = [0u8; 32];
             let mut carry = 0;
-            for (byte, digit) in sum.iter_mut().zip(digits(&scalar)) {
+            let sum = digits(&scalar).map(|digit| {
                 assert!((-127..=128).contains(&digit), "{digit}");
                 carry += digit;
-                *byte = carry.rem_euclid(256) as u8;
+                let byte = carry.rem_euclid(256);
                 carry = carry.div_euclid(256);
-            }
-            assert_eq!((sum, carry), (scalar, 0));
+                byte
+            });
+            assert_eq!((sum, carry), (scalar.map(i16::from), 0));
         }
     }
 }
