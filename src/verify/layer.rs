@@ -228,7 +228,7 @@ where
 }
 
 /// The one bearer credential of a request (RFC 6750 §2.1); the scheme's name is case-insensitive (RFC 9110 §11.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, Reject> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Reject> {
     let malformed = Reject::Malformed(Malformation::Credentials);
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
