@@ -102,17 +102,6 @@ impl VerifierLayer {
 // === impl Shared ===
 
 impl Shared {
-    /// The token of a request that has nothing to wait for: it is in the cache, and the rule allows it. That is most of them, and
-    /// saves them most of what a future costs. `None` leaves it to [`admit`](Self::admit).
-    fn admit_at_once(&self, request: &Request) -> Option<Token> {
-        if self.rule.subject_parameter.is_some() {
-            return None;
-        }
-        let credentials = bearer(request.headers()).ok()?;
-        let allow = |token: &Token| self.rule.allow(token, None);
-        self.verifier.recall_and_allow(credentials, allow)
-    }
-
     /// Verifies the request's token and holds it against the rule; `Ok(None)` is an allowed absence.
     async fn admit(&self, parts: &mut Parts) -> Result<Option<Token>, Reject> {
         let own_path = self.named_subject(parts).await;
@@ -201,16 +190,11 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request) -> Self::Future {
+    fn call(&mut self, request: Request) -> Self::Future {
+        let layer = Arc::clone(&self.layer.shared);
         // The one that was polled ready must be the one that is called.
         let waiting = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, waiting);
-        if let Some(token) = self.layer.shared.admit_at_once(&request) {
-            request.extensions_mut().insert(token);
-            let answer = inner.call(request);
-            return Box::pin(async move { Ok(answer.await?.into_response()) });
-        }
-        let layer = Arc::clone(&self.layer.shared);
         Box::pin(async move {
             let (mut parts, body) = request.into_parts();
             match layer.admit(&mut parts).await {

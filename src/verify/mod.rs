@@ -263,21 +263,6 @@ impl Verifier {
         Ok(verified.into_token().detached())
     }
 
-    /// The token, if the cache has it, nothing speaks against it any more than before, and `allow` allows it; counted as accepted.
-    /// `None` says nothing at all, and nothing is counted: [`verify_and_allow`](Self::verify_and_allow) decides.
-    #[cfg(feature = "axum")]
-    fn recall_and_allow(
-        &self,
-        token: &str,
-        allow: impl FnOnce(&Token) -> Result<(), Reject>,
-    ) -> Option<Token> {
-        let (token, trusted) = self.recall(token)?.ok()?;
-        allow(&token).ok()?;
-        self.inner.cache_results.hit();
-        trusted.outcomes.accepted();
-        Some(token.detached())
-    }
-
     /// Counts and writes a request that came without usable credentials.
     #[cfg(feature = "axum")]
     pub(crate) fn no_credentials(&self, reject: &Reject, context: RequestContext<'_>) {
@@ -405,7 +390,6 @@ impl Verifier {
     /// One look at the token, with the snapshot of the moment. Waits for nothing, records nothing.
     fn attempt(&self, token: &str) -> Result<(Token, &Trusted), Refusal<'_>> {
         if let Some(verdict) = self.recall(token) {
-            self.inner.cache_results.hit();
             return verdict;
         }
         let inner = &*self.inner;
@@ -491,6 +475,7 @@ impl Verifier {
             Some(status) => status.verdict(now)?,
             None => Ok(()),
         };
+        inner.cache_results.hit();
         let (exp, nbf) = entry.validity();
         let verdict = trusted.policy.check_time(exp, nbf, now);
         Some(match verdict.map_err(Reject::from).and(status) {
