@@ -3,6 +3,7 @@
 //! Every setting has a default. What is unknown, of the wrong type or unsafe is refused, named with its line.
 
 mod auth;
+pub mod gate;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -5,6 +5,7 @@
 mod demo;
 mod doctor;
 mod explain;
+mod gate;
 mod keys;
 mod output;
 mod serve;
@@ -40,6 +41,7 @@ struct Cli {
 enum Command {
     Demo(demo::DemoArgs),
     Serve(serve::ServeArgs),
+    Gate(gate::GateArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
     #[command(subcommand)]
@@ -122,6 +124,7 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Gate(args) => gate::run(args),
         Command::Keys(command) => keys::run(command),
         Command::Users(command) => users::run(command),
         Command::Token(args) => token::run(args),

@@ -187,13 +187,6 @@ pub struct Minted {
     pub kid: String,
 }
 
-/// A signed statement, and what it took.
-pub(super) struct Signed {
-    pub(super) token: String,
-    pub(super) kid: String,
-    took: Duration,
-}
-
 /// Shows everything but the token.
 impl std::fmt::Debug for Minted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -625,19 +618,18 @@ impl Issuer {
                 .map(|status_list| Status { status_list }),
             user_claims: &grant.user_claims,
         };
-        let signed = self.sign(algorithm, TYP, exp, &claims)?;
+        let (token, kid) = self.sign(algorithm, TYP, exp, &claims)?;
         let named = audience.is_some().then_some(&*grant.audience);
-        inner.metrics.signed(algorithm, signed.took);
         inner.metrics.minted(algorithm, named);
         Ok(Minted {
-            token: signed.token,
+            token,
             jti,
             expires_at: NumericDate::from_seconds(exp),
-            kid: signed.kid,
+            kid,
         })
     }
 
-    /// Signs `claims`, which expire at `exp`, as a JWS with this `typ`. Its key stays published for as long as it lives.
+    /// Signs `claims`, which expire at `exp` in seconds since the epoch, as a JWS with this `typ`. Gives the kid, too.
     ///
     /// # Errors
     /// [`MintError`] without a usable key.
@@ -647,7 +639,7 @@ impl Issuer {
         typ: &str,
         exp: i64,
         claims: &impl Serialize,
-    ) -> Result<Signed, MintError> {
+    ) -> Result<(String, String), MintError> {
         let inner = &*self.inner;
         let published = self.with_lease(algorithm, exp)?;
         let signer = published
@@ -673,11 +665,8 @@ impl Issuer {
         let took = inner.clock.monotonic().saturating_sub(started);
         token.push('.');
         base64url::encode_onto(&signature, &mut token);
-        Ok(Signed {
-            token,
-            kid: signer.key.kid().to_owned(),
-            took,
-        })
+        inner.metrics.signed(algorithm, took);
+        Ok((token, signer.key.kid().to_owned()))
     }
 
     /// The kid of the key that signs by `algorithm` at this moment.

@@ -14,7 +14,7 @@ use flate2::write::ZlibEncoder;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
-use super::issuer::{Issuer, MintError, Signed};
+use super::issuer::{Issuer, MintError};
 use crate::jose::{Algorithm, NumericDate, base64url};
 use crate::store::{STATUS_LIST_SIZE, SessionStore, StatusPlace, StoreError};
 
@@ -357,19 +357,18 @@ impl StatusLists {
         now: NumericDate,
     ) -> Result<StatusList, MintError> {
         let issuer = &self.inner.issuer;
-        let exp = now.plus(LIFETIME).seconds();
         let claims = ListClaims {
             iss: &issuer.settings().issuer,
             sub: &self.uri(list, algorithm),
             iat: now.seconds(),
-            exp,
+            exp: now.plus(LIFETIME).seconds(),
             ttl: TTL.as_secs(),
             status_list: EncodedList {
                 bits: 1,
                 lst: lst.to_owned(),
             },
         };
-        let Signed { token, kid, .. } = issuer.sign(algorithm, TYP, exp, &claims)?;
+        let (token, kid) = issuer.sign(algorithm, TYP, claims.exp, &claims)?;
         let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
         Ok(StatusList {
             etag: format!("\"{}\"", base64url::encode(&digest.as_ref()[..18])),
