@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use support::eventually;
 use support::jwks_server::{JwksServer, Reply};
+use support::process::{Home, Outcome, Service, get, keywheel, request, until};
 use support::tokens::{self, AUDIENCE, ISSUER, NOW, jwks, key};
 use tower::ServiceExt as _;
 
@@ -374,5 +375,116 @@ fn a_wrong_file_is_named_with_its_line() {
             .unwrap_err()
             .to_string();
         assert!(error.contains(words), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn the_program_follows_its_file_and_keeps_the_old_one_when_the_new_is_wrong() {
+    let home = Home::new();
+    let service = home.serve();
+    let issued = home.run(&["token", "--sub", "user-1", "--aud", "api"]);
+    let bearer = format!("Bearer {}", issued.stdout.trim());
+    let file = home.path().join("gate.toml");
+    let write = |rules: &str| {
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n{rules}\n[[issuer]]\n\
+             name = \"http://issuer.test\"\naudience = [\"api\"]\nstatus = \"ignore\"\n\
+             jwks_urls = [\"http://{}/.well-known/jwks.json\"]\n",
+            service.public
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    write("[[rule]]\npath = \"/\"\n");
+    let named = file.to_str().unwrap();
+    let gate = Service::start(keywheel(&["gate", "--config", named]));
+    let ask = |path: &str| {
+        let headers = [
+            ("X-Forwarded-Uri", path),
+            ("X-Forwarded-Method", "GET"),
+            ("Authorization", &bearer),
+        ];
+        request(gate.public, "GET", "/verify", &headers)
+    };
+    let first = ask("/orders");
+    assert_eq!(first.status, 200, "{first:?}");
+    assert_eq!(first.header("x-auth-subject"), Some("user-1"));
+    write("[[rule]]\npath = \"/\"\nscopes = [\"nobody:has\"]\n");
+    until("the new rules", || {
+        (ask("/orders").status == 403).then_some(())
+    });
+    write("[[rule]]\npath = \"nonsense\"\n");
+    let checked = Outcome::from(
+        keywheel(&["gate", "--check", "--config", named])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(checked.code, 2);
+    assert!(checked.stderr.contains("[[rule]] 1"), "{}", checked.stderr);
+    for _ in 0..50 {
+        assert_eq!(ask("/orders").status, 403);
+    }
+    write("[[rule]]\npath = \"/{a}/b\"\n[[rule]]\npath = \"/a/{b}\"\nscopes = [\"x\"]\n");
+    until("and back", || (ask("/orders").status == 200).then_some(()));
+    let checked = Outcome::from(
+        keywheel(&["gate", "--check", "--config", named])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(checked.code, 0, "{}", checked.stderr);
+    assert!(
+        checked.stdout.contains("a request must satisfy both"),
+        "{}",
+        checked.stdout
+    );
+    // Its keys outlive the issuer, and the probes say how it is.
+    assert_eq!(get(gate.admin, "/readyz").status, 200);
+    assert!(
+        get(gate.admin, "/metrics").body.contains(
+            "keywheel_http_requests_total{method=\"GET\",route=\"/verify\",status=\"200\"}"
+        )
+    );
+    drop(service);
+    assert_eq!(ask("/orders").status, 200);
+    assert_eq!(gate.terminate(), Some(0));
+}
+
+#[test]
+fn the_command_line_alone_will_do_and_says_what_is_missing() {
+    let run = |args: &[&str]| Outcome::from(keywheel(args).output().unwrap());
+    let good = [
+        "gate",
+        "--issuer",
+        "https://a.example",
+        "--audience",
+        "api,web",
+        "--check",
+    ];
+    assert_eq!(run(&good).code, 0);
+    for (args, words) in [
+        (&["gate"][..], "--issuer"),
+        (&["gate", "--issuer", "https://a.example"], "--audience"),
+        (
+            &[
+                "gate",
+                "--issuer",
+                "http://a.example",
+                "--audience",
+                "x",
+                "--check",
+            ],
+            "plain http",
+        ),
+        (
+            &["gate", "--config", "/nowhere/gate.toml"],
+            "/nowhere/gate.toml",
+        ),
+    ] {
+        let outcome = run(args);
+        assert_eq!(outcome.code, 2, "{args:?}: {}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains(words),
+            "{args:?}: {}",
+            outcome.stderr
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! `keywheel gate`: says to a proxy whether a request may pass, and who it is from.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -86,6 +86,12 @@ impl GateArgs {
         Ok(config)
     }
 
+    /// What tells one version of the file from another.
+    fn modified(&self) -> Option<(SystemTime, u64)> {
+        let metadata = std::fs::metadata(self.config.as_deref()?).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    }
+
     fn name(&self) -> String {
         let path = self.config.as_deref();
         path.map_or("the command line".into(), |path| path.display().to_string())
@@ -93,6 +99,8 @@ impl GateArgs {
 }
 
 pub(super) fn run(args: GateArgs) -> Result<(), CliError> {
+    // Before it is read: what is written in between is then read again, and not overlooked.
+    let seen = args.modified();
     let config = args.load()?;
     let runtime = runtime()?;
     runtime.block_on(async {
@@ -109,7 +117,7 @@ pub(super) fn run(args: GateArgs) -> Result<(), CliError> {
         let address =
             |listener: &tokio::net::TcpListener| listener.local_addr().map_err(CliError::failed);
         eprintln!(
-            "keywheel gate answers on http://{}/verify, metrics and health on http://{}",
+            "keywheel gate serves proxies on http://{}, metrics and health on http://{}",
             address(&public)?,
             address(&admin)?
         );
@@ -120,6 +128,7 @@ pub(super) fn run(args: GateArgs) -> Result<(), CliError> {
         tasks.spawn(http::run(admin, health.router(), stopped));
         let reloading = Reload {
             args,
+            seen,
             running: config,
             gate,
             metrics,
@@ -184,6 +193,7 @@ impl Health {
 /// Follows the file.
 struct Reload {
     args: GateArgs,
+    seen: Option<(SystemTime, u64)>,
     running: GateConfig,
     gate: Gate,
     metrics: Metrics,
@@ -195,17 +205,16 @@ impl Reload {
     /// Ends only if signals cannot be heard.
     async fn run(mut self) -> Result<(), CliError> {
         let mut hang_up = signal(SignalKind::hangup()).map_err(CliError::failed)?;
-        let mut seen = self.args.config.as_deref().and_then(modified);
         loop {
             let told = tokio::select! {
                 told = hang_up.recv() => told.is_some(),
                 () = SystemClock.sleep(LOOK_EVERY) => false,
             };
-            let now = self.args.config.as_deref().and_then(modified);
-            if !told && now == seen {
+            let now = self.args.modified();
+            if !told && now == self.seen {
                 continue;
             }
-            seen = now;
+            self.seen = now;
             match self.reload().await {
                 Ok(()) => {}
                 Err(CliError::Usage(why) | CliError::Failed(why) | CliError::No(why)) => {
@@ -248,9 +257,4 @@ impl Reload {
         tracing::info!("the new configuration is in force");
         Ok(())
     }
-}
-
-fn modified(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
 }

@@ -23,7 +23,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 use crate::http::ListenError;
 use crate::issue::{IssuerError, RotationError};
-use crate::store::StoreError;
+use crate::store::{DatabaseKeyStore, FileKeyStore, KeyStore, StoreError};
 
 /// Signs with rotating keys, publishes them as JWKS, and verifies anywhere without a shared secret.
 #[derive(Parser)]
@@ -142,6 +142,21 @@ pub fn main() -> ExitCode {
         eprintln!("keywheel: {message}");
     }
     ExitCode::from(code)
+}
+
+/// Where the keys are by the configuration: a folder, or the database. With `make`, it is made where it is not there.
+fn key_store(config: &Config, make: bool) -> Result<Box<dyn KeyStore>, CliError> {
+    let wrapping = config.wrapping_keys()?;
+    if config.keys.is_database() {
+        let url = &config.database.url.0;
+        return Ok(Box::new(DatabaseKeyStore::open(url, wrapping, make)?));
+    }
+    let folder = &config.keys.store;
+    let store = match make {
+        true => FileKeyStore::open(folder)?,
+        false => FileKeyStore::existing(folder)?,
+    };
+    Ok(Box::new(store.sealed_by(wrapping)))
 }
 
 /// A runtime for the commands that need one.

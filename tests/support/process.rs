@@ -130,7 +130,7 @@ impl Service {
             let read = stderr.read_line(&mut line).expect("stderr");
             started.push_str(&line);
             assert!(read > 0, "ended before it was up: {started}");
-            if line.starts_with("keywheel serves ") {
+            if line.starts_with("keywheel serves ") || line.starts_with("keywheel gate serves ") {
                 break line;
             }
         };
