@@ -221,7 +221,7 @@ test("a process that made a client can end", async () => {
   const { spawn } = await import("node:child_process");
   const child = spawn(process.execPath, ["--input-type=module", "-e", `
     import { createAuthClient } from ${JSON.stringify(new URL("../../dist/index.js", import.meta.url).href)};
-    createAuthClient({ baseURL: "http://127.0.0.1:9" });`]);
+    createAuthClient({ baseURL: "http://127.0.0.1:9" });`], { timeout: 10_000 });
   const [code] = await once(child, "exit");
   assert.equal(code, 0);
 });
