@@ -27,12 +27,9 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   // Counts who is signed in: what was asked for under another number is not for the one who is now.
   let epoch = 0;
 
-  const channel = typeof BroadcastChannel === "undefined" ? undefined : new BroadcastChannel(`keywheel:${root}`);
-  if (channel) {
-    channel.onmessage = ({ data }) => (data === "out" ? end("other-tab") : (drop(), tell(undefined)));
-    // In Node it would keep the process.
-    (channel as { unref?: () => void }).unref?.();
-  }
+  // On a server there are no tabs, and requests must not hear of each other.
+  const channel = globalThis.location && globalThis.BroadcastChannel ? new BroadcastChannel(`keywheel:${root}`) : undefined;
+  if (channel) channel.onmessage = ({ data }) => (data === "out" ? end("other-tab") : (drop(), tell(undefined)));
 
   function drop(): void {
     epoch += 1;
@@ -76,11 +73,11 @@ export function createAuthClient(options: AuthClientOptions = {}): AuthClient {
   const unexpected = (path: string) =>
     new AuthError("INVALID_RESPONSE", `${root}${path} did not answer like an auth service: is baseURL right?`, 200);
 
-  async function getSession(): Promise<Session | null> {
+  async function getSession(how?: { disableRefresh?: boolean }): Promise<Session | null> {
     const mine = epoch;
-    const [data] = await call("/get-session");
+    const [data] = await call(how?.disableRefresh ? "/get-session?disableRefresh=true" : "/get-session");
     if (data !== null && typeof data?.user?.id !== "string") throw unexpected("/get-session");
-    if (mine !== epoch) return getSession();
+    if (mine !== epoch) return getSession(how);
     if (!data && tokens.size) drop();
     tell(data);
     return data;

@@ -58,8 +58,11 @@ export interface AuthClient {
   signIn(credentials: Credentials): Promise<Session | null>;
   /** Ends the session here and in every tab. */
   signOut(): Promise<void>;
-  /** Who is signed in, asked of the server; `null` if nobody is. */
-  getSession(): Promise<Session | null>;
+  /**
+   * Who is signed in, asked of the server; `null` if nobody is. With `disableRefresh` the session is not prolonged: for a server that asks
+   * on a browser's behalf, whose cookie it could not prolong with it.
+   */
+  getSession(options?: { disableRefresh?: boolean }): Promise<Session | null>;
   /** A token for this audience with time left on it. Kept in memory alone; asked for once, however many want it. */
   getToken(options?: { audience?: string }): Promise<string>;
   /**

@@ -6,6 +6,7 @@ import { AuthError, createAuthClient } from "../../dist/index.js";
 import { SESSION, json, jwt, scripted, unauthorized } from "../support/scripted.mjs";
 
 const BASE = "https://auth.example.com";
+const PAGE = { origin: "https://app.example.com", href: "https://app.example.com/x" };
 let clients = [];
 const client = (options) => {
   const made = createAuthClient({ baseURL: BASE, ...options });
@@ -13,6 +14,7 @@ const client = (options) => {
   return made;
 };
 afterEach(() => {
+  delete globalThis.location;
   for (const made of clients.splice(0)) made.close();
 });
 
@@ -111,27 +113,23 @@ test("an answer that breaks off is told as NETWORK_ERROR", async () => {
 });
 
 test("on a page, a server that is there but refuses the page is told as CORS_BLOCKED", async () => {
-  globalThis.location = { origin: "https://app.example.com", href: "https://app.example.com/x" };
-  try {
-    const asked = [];
-    const fetch = async (input, init) => {
-      asked.push([String(input), init.mode, init.credentials]);
-      if (init.mode === "no-cors") return new Response(null, { status: 204 });
-      throw new TypeError("Failed to fetch");
-    };
-    await assert.rejects(client({ fetch }).getSession(), (error) => {
-      assert.equal(error.code, "CORS_BLOCKED");
-      assert.match(error.message, /https:\/\/auth\.example\.com .*https:\/\/app\.example\.com/);
-      return true;
-    });
-    assert.deepEqual(asked[1], [BASE, "no-cors", "omit"]);
-    const gone = () => Promise.reject(new TypeError("Failed to fetch"));
-    await assert.rejects(client({ fetch: gone }).getSession(), { code: "NETWORK_ERROR" });
-    // The page's own origin needs no permission.
-    await assert.rejects(client({ fetch: gone, baseURL: "" }).getSession(), { code: "NETWORK_ERROR" });
-  } finally {
-    delete globalThis.location;
-  }
+  globalThis.location = PAGE;
+  const asked = [];
+  const fetch = async (input, init) => {
+    asked.push([String(input), init.mode, init.credentials]);
+    if (init.mode === "no-cors") return new Response(null, { status: 204 });
+    throw new TypeError("Failed to fetch");
+  };
+  await assert.rejects(client({ fetch }).getSession(), (error) => {
+    assert.equal(error.code, "CORS_BLOCKED");
+    assert.match(error.message, /https:\/\/auth\.example\.com .*https:\/\/app\.example\.com/);
+    return true;
+  });
+  assert.deepEqual(asked[1], [BASE, "no-cors", "omit"]);
+  const gone = () => Promise.reject(new TypeError("Failed to fetch"));
+  await assert.rejects(client({ fetch: gone }).getSession(), { code: "NETWORK_ERROR" });
+  // The page's own origin needs no permission.
+  await assert.rejects(client({ fetch: gone, baseURL: "" }).getSession(), { code: "NETWORK_ERROR" });
 });
 
 test("getSession gives null for nobody, and its tokens are gone", async () => {
@@ -142,6 +140,12 @@ test("getSession gives null for nobody, and its tokens are gone", async () => {
   over = true;
   assert.equal(await auth.getSession(), null);
   assert.notEqual(await auth.getToken(), first);
+});
+
+test("a server that asks for a browser does not prolong what it cannot hand on", async () => {
+  const fetch = scripted(service());
+  assert.deepEqual(await client({ fetch }).getSession({ disableRefresh: true }), SESSION);
+  assert.equal(fetch.asked[0].path, "/api/auth/get-session?disableRefresh=true");
 });
 
 test("baseURL may have a path, a slash at its end, or be a path; anything else is refused at once", async () => {
@@ -179,6 +183,7 @@ test("signOut drops the tokens, tells once, and the failing one says so and leav
 });
 
 test("a sign-out in one tab is one in all: tokens dropped, everybody told", async () => {
+  globalThis.location = PAGE;
   const here = client({ fetch: scripted(service()) });
   const reasons = [];
   const fetch = scripted(service());
@@ -194,6 +199,7 @@ test("a sign-out in one tab is one in all: tokens dropped, everybody told", asyn
 });
 
 test("a sign-in in one tab makes the others ask again, and no token of the last user is used", async () => {
+  globalThis.location = PAGE;
   const here = client({ fetch: scripted(service()) });
   const there = client({ fetch: scripted(service()) });
   const first = await there.getToken();
@@ -217,11 +223,16 @@ test("an answer about the last user that comes after a sign-in is not believed",
   assert.deepEqual(await early, SESSION);
 });
 
-test("a process that made a client can end", async () => {
+test("on a server, one client's sign-out is no other's, and nothing keeps the process", async () => {
   const { spawn } = await import("node:child_process");
   const child = spawn(process.execPath, ["--input-type=module", "-e", `
     import { createAuthClient } from ${JSON.stringify(new URL("../../dist/index.js", import.meta.url).href)};
-    createAuthClient({ baseURL: "http://127.0.0.1:9" });`], { timeout: 10_000 });
+    const fetch = async () => new Response("{}");
+    const [one, other] = [1, 2].map(() => createAuthClient({ baseURL: "http://x.test", fetch, onSignedOut: () => (out += 1) }));
+    let out = 0;
+    await one.signOut();
+    await new Promise((resolve) => setImmediate(resolve));
+    process.exitCode = other && out === 1 ? 0 : 1;`], { timeout: 10_000 });
   const [code] = await once(child, "exit");
   assert.equal(code, 0);
 });
