@@ -175,11 +175,16 @@ impl Drop for HeldOne<'_> {
 
 impl Connection {
     async fn answer(mut self, mut stream: TcpStream) {
+        while self.answer_one(&mut stream).await {}
+    }
+
+    /// `true`: the connection is good for another request.
+    async fn answer_one(&mut self, stream: &mut TcpStream) -> bool {
         // Nobody sends a body, so what has come up to the empty line is all.
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             match stream.read_buf(&mut head).await {
-                Ok(0) | Err(_) => return,
+                Ok(0) | Err(_) => return false,
                 Ok(_) => {}
             }
         }
@@ -193,7 +198,7 @@ impl Connection {
             reply = then;
         }
         // A client that has gone away is part of some scripts.
-        let _ = self.play(&mut stream, &head, reply).await;
+        self.play(stream, &head, reply).await.unwrap_or(false)
     }
 
     async fn play(
@@ -201,7 +206,7 @@ impl Connection {
         stream: &mut TcpStream,
         head: &str,
         mut reply: Arc<Reply>,
-    ) -> std::io::Result<()> {
+    ) -> std::io::Result<bool> {
         let has =
             |etag: &str| head.contains(&format!("if-none-match: {}", etag.to_ascii_lowercase()));
         let waits = head.contains("prefer: wait=");
@@ -215,11 +220,11 @@ impl Connection {
             tokio::select! {
                 changed = self.reply.changed() => {
                     if changed.is_err() {
-                        return Ok(());
+                        return Ok(false);
                     }
                 }
                 // The client has hung up.
-                _ = stream.read(&mut nothing) => return Ok(()),
+                _ = stream.read(&mut nothing) => return Ok(false),
             }
             reply = self.reply.borrow_and_update().clone();
         }
@@ -228,7 +233,7 @@ impl Connection {
                 status,
                 headers,
                 body,
-            } => send(stream, *status, headers, body).await,
+            } => send(stream, *status, headers, body).await?,
             Reply::Tagged { etag, body }
             | Reply::Push { etag, body }
             | Reply::Boast { etag, body } => {
@@ -236,26 +241,28 @@ impl Connection {
                 if waits && !matches!(&*reply, Reply::Tagged { .. }) {
                     headers.push(("Preference-Applied", "wait=50".into()));
                 }
+                // Kept open, as a service would: a thousand connections at once are more than a queue of them takes.
                 match has(etag) {
-                    true => send(stream, 304, &headers, b"").await,
-                    false => send(stream, 200, &headers, body).await,
+                    true => keep(stream, 304, &headers, b"").await?,
+                    false => keep(stream, 200, &headers, body).await?,
                 }
+                return Ok(true);
             }
             Reply::Moved { from, to, body } => match head.contains(&format!("get {from} ")) {
-                true => send(stream, 301, &[("Location", to.clone())], b"").await,
-                false => send(stream, 200, &[], body).await,
+                true => send(stream, 301, &[("Location", to.clone())], b"").await?,
+                false => send(stream, 200, &[], body).await?,
             },
             Reply::Dribble => {
                 stream.write_all(b"HTTP/1.1 200 X\r\n").await?;
                 while self.reply.changed().await.is_ok() {
                     stream.write_all(b"X-More: 1\r\n").await?;
                 }
-                Ok(())
             }
             Reply::Silence | Reply::Delayed { .. } => std::future::pending().await,
-            Reply::Endless => endless(stream).await,
-            Reply::Reset => Ok(()),
+            Reply::Endless => endless(stream).await?,
+            Reply::Reset => {}
         }
+        Ok(false)
     }
 }
 
@@ -265,17 +272,28 @@ async fn send(
     headers: &[(&'static str, String)],
     body: &[u8],
 ) -> std::io::Result<()> {
-    let mut head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\n");
+    let closing = [headers, &[("Connection", "close".into())]].concat();
+    keep(stream, status, &closing, body).await?;
+    stream.shutdown().await
+}
+
+async fn keep(
+    stream: &mut TcpStream,
+    status: u16,
+    headers: &[(&'static str, String)],
+    body: &[u8],
+) -> std::io::Result<()> {
+    let mut answer = format!("HTTP/1.1 {status} X\r\n");
     for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        answer.push_str(&format!("{name}: {value}\r\n"));
     }
     if status != 304 {
-        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        answer.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
-    head.push_str("\r\n");
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(body).await?;
-    stream.shutdown().await
+    answer.push_str("\r\n");
+    let mut answer = answer.into_bytes();
+    answer.extend_from_slice(body);
+    stream.write_all(&answer).await
 }
 
 async fn endless(stream: &mut TcpStream) -> std::io::Result<()> {
