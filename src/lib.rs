@@ -42,9 +42,9 @@
 //! | [`verify`] | the verdict; keys from anywhere | know that an issuer exists |
 //! | [`clock`] | the time | — |
 //! | [`metrics`], [`audit`] | what is counted, what is written down | hold a token |
-//! | `issue` | keys in stages, rotation, minting | read a request |
-//! | `store` | where keys are kept | decide what they do |
-//! | `http` | the routes of `keywheel serve` | change a key |
+//! | `issue` | keys in stages, rotation, minting; accounts, sessions, lists of those that ended | read a request |
+//! | `store` | where keys, accounts and sessions are kept | decide what they do |
+//! | `http` | the routes of `keywheel serve`, the auth API's words, the page | change a key |
 //! | `config` | the file and the environment, as typed values | act on them |
 //! | `cli` | one file per command | — |
 //!

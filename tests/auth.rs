@@ -521,6 +521,69 @@ async fn metrics_count_sign_ins_by_outcome() {
     }
 }
 
+mod postgres {
+    use super::*;
+
+    /// PostgreSQL that goes away in mid-flight and comes back, under a service that does not restart.
+    #[tokio::test]
+    #[ignore = "needs a server: ./test postgres"]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test part says where its server is"
+    )]
+    async fn a_server_that_goes_away_is_unavailable_and_nothing_is_half_written() {
+        let server = std::env::var("TEST_POSTGRES_URL").unwrap();
+        sqlx::any::install_default_drivers();
+        let admin = sqlx::AnyPool::connect(&format!("{server}/postgres"))
+            .await
+            .unwrap();
+        let run =
+            async |sql: &'static str| sqlx::raw_sql(sql).execute(&admin).await.map(drop).unwrap();
+        run("drop database if exists kw_gone with (force)").await;
+        run("create database kw_gone").await;
+        let auth = Auth::with(|config| config.database.url.0 = format!("{server}/kw_gone")).await;
+        let ada = auth.sign_up("ada@example.com").await;
+        let token = token_of(&auth, &ada).await;
+        let hang_up =
+            "select pg_terminate_backend(pid) from pg_stat_activity where datname = 'kw_gone'";
+
+        run("alter database kw_gone allow_connections false").await;
+        run(hang_up).await;
+        let bob = json!({ "name": "B", "email": "bob@example.com", "password": PASSWORD });
+        for reply in [
+            auth.get("/token", Some(&ada.cookie)).await,
+            auth.post("/sign-out", Some(&ada.cookie), json!({})).await,
+            auth.post("/sign-up/email", None, bob.clone()).await,
+        ] {
+            assert_eq!(
+                (reply.status, reply.code().as_str()),
+                (503, "SERVICE_UNAVAILABLE")
+            );
+            assert!(!reply.text.contains("kw_gone"), "{}", reply.text);
+        }
+        // What was published goes on being published.
+        assert_eq!(
+            auth.send("GET", "/status/1", &[], Body::empty())
+                .await
+                .status,
+            200
+        );
+
+        run("alter database kw_gone allow_connections true").await;
+        assert_eq!(auth.get("/token", Some(&ada.cookie)).await.status, 200);
+        assert!(
+            !auth.bit(&token).await,
+            "the sign-out that failed has not half happened"
+        );
+        assert_eq!(auth.post("/sign-up/email", None, bob).await.status, 200);
+        // Connections that were cut without notice are replaced.
+        run(hang_up).await;
+        let reply = auth.post("/sign-out", Some(&ada.cookie), json!({})).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+        assert!(auth.bit(&token).await);
+    }
+}
+
 // From here on: the program itself.
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");

@@ -38,6 +38,7 @@ export async function serve(settings = "") {
     `[keys]\nstore = "${join(folder, "keys")}"\n[database]\nurl = "sqlite://${join(folder, "data/keywheel.db")}"\n`;
   await writeFile(config, text);
   const child = spawn(BINARY, ["serve", "--config", config], { stdio: ["ignore", "ignore", "pipe"] });
+  process.on("exit", () => child.kill());
   await announced(child, "keywheel serves ");
   const stop = async () => {
     child.kill("SIGTERM");

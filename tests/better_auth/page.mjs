@@ -39,6 +39,7 @@ const demo = spawn(
   ["demo", "--listen", `127.0.0.1:${port}`, "--api-listen", `127.0.0.1:${apiPort}`, "--admin-listen", "127.0.0.1:0"],
   { stdio: ["ignore", "pipe", "ignore"] },
 );
+process.on("exit", () => demo.kill());
 let said = "";
 await new Promise((resolve, reject) => {
   const timer = setTimeout(() => reject(new Error(said)), 60_000);
