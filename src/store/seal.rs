@@ -22,8 +22,10 @@ use crate::jose::{Algorithm, SigningKey, base64url};
 
 /// The label of a sealed key's PEM.
 const SEALED: &str = "KEYWHEEL SEALED KEY";
-/// Where the ring's seal stands in its document.
-const SEAL_MEMBER: &str = "seal";
+/// How the document of a ring begins, without and with a seal, and what follows the seal.
+const OPENING: &str = "{\n";
+const SEALED_OPENING: &str = "{\n  \"seal\": ";
+const SEAL_END: &str = ",\n";
 /// First bytes of what is sealed: layout 1.
 const LAYOUT: &[u8] = b"KW1";
 const ID_BYTES: usize = 8;
@@ -137,39 +139,34 @@ impl WrappingKeys {
         pem.is_ok_and(|pem| pem.tag() == SEALED && self.is_newest(pem.contents()))
     }
 
-    /// A ring from its document; `None` if its seal does not fit. An unsealed one is read strictly, with the line in each error.
+    /// A ring from its document; `None` if its seal does not fit.
     pub(super) fn read_ring(&self, text: &str) -> Result<Option<KeyRing>, serde_json::Error> {
-        let mut value: serde_json::Value = serde_json::from_str(text)?;
-        let seal = value
-            .as_object_mut()
-            .and_then(|object| object.remove(SEAL_MEMBER));
-        let (mut ring, seal): (KeyRing, Option<RingSeal>) = match seal {
-            None => (serde_json::from_str(text)?, None),
-            Some(seal) => (
-                serde_json::from_value(value.clone())?,
-                Some(serde_json::from_value(seal)?),
-            ),
+        let (seal, sealed) = match split_seal(text) {
+            Some((seal, sealed)) => (Some(serde_json::from_str::<RingSeal>(seal)?), sealed),
+            None => (None, text.to_owned()),
         };
-        match self.check_ring(value.to_string().as_bytes(), seal.as_ref()) {
-            Vouched::Yes => {}
-            Vouched::Unknown => ring.unvouched = true,
-            Vouched::Broken => return Ok(None),
+        let vouched = self.check_ring(sealed.as_bytes(), seal.as_ref());
+        if vouched == Vouched::Broken {
+            return Ok(None);
+        }
+        let mut ring: KeyRing = serde_json::from_str(&sealed)?;
+        if vouched == Vouched::Unknown {
+            ring.unvouched = true;
         }
         Ok(Some(ring))
     }
 
-    /// The document of a ring, with its seal where there is a wrapping key.
+    /// The document of a ring; with a wrapping key, its seal is the first member, alone on the second line, and covers every byte
+    /// of the rest.
     pub(super) fn write_ring(&self, ring: &KeyRing) -> Result<String, serde_json::Error> {
-        let mut value = serde_json::to_value(ring)?;
-        let mut text = match self.seal_ring(value.to_string().as_bytes()) {
-            Some(seal) => {
-                value[SEAL_MEMBER] = serde_json::to_value(seal)?;
-                serde_json::to_string_pretty(&value)?
-            }
-            None => serde_json::to_string_pretty(ring)?,
-        };
+        let mut text = serde_json::to_string_pretty(ring)?;
         text.push('\n');
-        Ok(text)
+        let Some(seal) = self.seal_ring(text.as_bytes()) else {
+            return Ok(text);
+        };
+        let seal = serde_json::to_string(&seal)?;
+        let rest = text.strip_prefix(OPENING).unwrap_or(&text);
+        Ok(format!("{SEALED_OPENING}{seal}{SEAL_END}{rest}"))
     }
 
     /// What to say of a ring at `path` that nobody vouches for.
@@ -243,6 +240,12 @@ impl std::fmt::Debug for WrappingKeys {
             .entries(self.0.iter().map(|key| &key.id))
             .finish()
     }
+}
+
+/// A document's seal, and what it covers: all but itself.
+fn split_seal(text: &str) -> Option<(&str, String)> {
+    let (seal, rest) = text.strip_prefix(SEALED_OPENING)?.split_once(SEAL_END)?;
+    Some((seal, format!("{OPENING}{rest}")))
 }
 
 /// The name of the wrapping key that sealed this.
