@@ -1065,6 +1065,37 @@ async fn malformed_requests_get_the_documented_answer() {
     );
 }
 
+/// A body of which nothing ever comes.
+struct Never;
+
+impl axum::body::HttpBody for Never {
+    type Data = axum::body::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_never_comes_is_not_waited_for() {
+    let auth = Auth::new().await;
+    let sent = auth.send("POST", "/api/auth/sign-in/email", &[JSON], Body::new(Never));
+    let clock = auth.clock.clone();
+    let later = async {
+        // Only once the request waits for its body.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(Duration::from_secs(10));
+    };
+    let (reply, ()) = tokio::join!(sent, later);
+    refused(&reply, 408, "REQUEST_TIMEOUT", "Request body took too long");
+}
+
 #[tokio::test]
 async fn forged_and_truncated_cookies_are_no_session() {
     let auth = Auth::new().await;
