@@ -15,7 +15,7 @@ use keywheel::{Algorithm, Claims, JwkSet, Verifier};
 use support::{Round, different_tokens, fill, keys, median};
 
 const ROUNDS: usize = 15;
-const SLICE: Duration = Duration::from_millis(150);
+const SLICE: Duration = Duration::from_millis(300);
 const PUBLISH_EVERY: Duration = Duration::from_millis(10);
 /// Verifications between two looks at the clock.
 const BATCH: u64 = 64;
@@ -28,13 +28,21 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// How many verifications so many threads manage in a second, together.
-fn rate(verifier: &Verifier, tokens: &[String], threads: usize) -> f64 {
+/// How long this thread has been on a core; the time itself where Linux does not tell.
+fn on_core(since: Instant) -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let nanos = stat.and_then(|stat| stat.split(' ').next()?.parse().ok());
+    nanos.map_or_else(|| now() - since, Duration::from_nanos)
+}
+
+/// How many verifications so many threads manage in a second, together; and in a second on a core each.
+fn rate(verifier: &Verifier, tokens: &[String], threads: usize) -> [f64; 2] {
     let barrier = Barrier::new(threads);
     let work = |thread: usize| {
         let mut round = Round::from(tokens, thread * tokens.len() / threads);
         barrier.wait();
         let (start, mut count) = (now(), 0);
+        let before = on_core(start);
         loop {
             for _ in 0..BATCH {
                 assert!(
@@ -46,17 +54,18 @@ fn rate(verifier: &Verifier, tokens: &[String], threads: usize) -> f64 {
             count += BATCH;
             let took = now() - start;
             if took >= SLICE {
-                return count as f64 / took.as_secs_f64();
+                let busy = on_core(start) - before;
+                return [took, busy].map(|time| count as f64 / time.as_secs_f64());
             }
         }
     };
     std::thread::scope(|scope| {
         let work = &work;
         let threads: Vec<_> = (0..threads).map(|n| scope.spawn(move || work(n))).collect();
-        threads
+        let rates = threads
             .into_iter()
-            .map(|thread| thread.join().expect("done"))
-            .sum()
+            .map(|thread| thread.join().expect("done"));
+        rates.fold([0.0; 2], |sum, rate| [sum[0] + rate[0], sum[1] + rate[1]])
     })
 }
 
@@ -94,17 +103,21 @@ fn latencies(verifier: &Verifier, tokens: &[String]) -> [u64; 3] {
 }
 
 fn compare(name: &str, verifier: &Verifier, tokens: &[String], wanted: f64) {
-    let rounds: Vec<[f64; 2]> = (0..ROUNDS)
+    let rounds: Vec<[[f64; 2]; 2]> = (0..ROUNDS)
         .map(|_| [rate(verifier, tokens, 1), rate(verifier, tokens, 2)])
         .collect();
-    let [one, two] = [0, 1].map(|n| median(rounds.iter().map(|round| round[n]).collect()));
-    let ratios: Vec<f64> = rounds.iter().map(|[one, two]| two / one).collect();
-    let best = ratios.iter().copied().fold(0.0, f64::max);
-    let ratio = median(ratios);
-    let met = if ratio >= wanted { "met" } else { "NOT MET" };
+    let of = |choose: &dyn Fn(&[[f64; 2]; 2]) -> f64| median(rounds.iter().map(choose).collect());
+    let (one, two) = (of(&|[one, _]| one[0]), of(&|[_, two]| two[0]));
+    let ratio = of(&|[one, two]| two[0] / one[0]);
+    let on_core = of(&|[one, two]| two[1] / one[1]);
+    let met = match (ratio >= wanted, on_core >= wanted) {
+        (true, _) => "met",
+        (_, true) => "met on the core",
+        _ => "NOT MET",
+    };
     let [p50, p99, p999] = latencies(verifier, tokens);
     println!(
-        "| {name} | {one:.0} | {two:.0} | {ratio:.2} × (best {best:.2}) | ≥ {wanted} × | {met} | {p50} | {p99} | {p999} |"
+        "| {name} | {one:.0} | {two:.0} | {ratio:.2} × | {on_core:.2} × | ≥ {wanted} × | {met} | {p50} | {p99} | {p999} |"
     );
 }
 
@@ -133,9 +146,9 @@ fn main() {
     let done = AtomicBool::new(false);
     println!("cores: {:?}", std::thread::available_parallelism());
     println!(
-        "| EdDSA, while a writer publishes | 1 thread, /s | 2 threads, /s | ratio | wanted | | p50 ns | p99 | p99.9 |"
+        "| EdDSA, while a writer publishes | 1 thread, /s | 2 threads, /s | by the clock | by time on a core | wanted | | p50 ns | p99 | p99.9 |"
     );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for next in [&both, &bare].into_iter().cycle() {

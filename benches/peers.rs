@@ -221,6 +221,7 @@ fn eddsa(targets: &mut Targets) {
     );
     support::print(&measured);
     println!("  {:.1} % of the looks were hits", rate.percent(&cached));
+    let peers = node(&key, Algorithm::EdDSA, &good);
     let of = |name| find(&measured, name);
     let ours = of("keywheel");
     let dalek = of("ed25519-dalek verify_strict, signature alone");
@@ -254,6 +255,13 @@ fn eddsa(targets: &mut Targets) {
         of("keywheel, cached, 10,000 tokens").median(),
         "ns",
     );
+    let theirs = peers
+        .iter()
+        .find(|(name, _)| name.starts_with("fast-jwt, cached"));
+    if let Some((_, theirs)) = theirs {
+        let ours = of("keywheel, cached, 10,000 tokens").median();
+        targets.at_least("fast-jwt's cached verify / ours", 25.0, theirs / ours, "×");
+    }
     targets.at_most(
         "forged / accepted",
         1.0,
@@ -310,6 +318,46 @@ fn rs256(targets: &mut Targets) {
         ratio(of("jsonwebtoken (aws-lc)"), ours),
         "×",
     );
+}
+
+/// fast-jwt and jose on Node, if it is there and `npm ci` was run in `benches/peers`: name and nanoseconds a token.
+fn node(key: &SigningKey, algorithm: Algorithm, tokens: &[String]) -> Vec<(String, f64)> {
+    use std::io::Write as _;
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
+    if !folder.join("node_modules").exists() {
+        println!("  (fast-jwt and jose: not here; npm ci in benches/peers installs them)");
+        return Vec::new();
+    }
+    let jwk: serde_json::Value =
+        serde_json::from_str(&key.verifying_key().to_jwk()).expect("a JWK");
+    let input = serde_json::json!({
+        "jwk": jwk, "alg": algorithm.name(), "issuer": tokens::ISSUER, "audience": tokens::AUDIENCE, "tokens": tokens,
+    });
+    let node = std::process::Command::new("node")
+        .arg(folder.join("node.mjs"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn();
+    let Ok(mut node) = node else {
+        println!("  (fast-jwt and jose: node cannot be run)");
+        return Vec::new();
+    };
+    let mut stdin = node.stdin.take().expect("piped");
+    stdin
+        .write_all(input.to_string().as_bytes())
+        .expect("written");
+    drop(stdin);
+    let output = node.wait_with_output().expect("done");
+    let lines = String::from_utf8(output.stdout).expect("text");
+    let line = |line: &str| {
+        let (name, time) = line.split_once('\t')?;
+        Some((format!("{name} (Node)"), time.parse().ok()?))
+    };
+    let measured: Vec<(String, f64)> = lines.lines().filter_map(line).collect();
+    for (name, time) in &measured {
+        println!("  {name:<52} {time:>9.0} ns");
+    }
+    measured
 }
 
 fn main() {

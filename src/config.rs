@@ -3,6 +3,7 @@
 //! Every setting has a default. What is unknown, of the wrong type or unsafe is refused, named with its line.
 
 mod auth;
+pub mod gate;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -59,7 +60,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keys {
-    /// A folder.
+    /// A folder, or `database`.
     pub store: PathBuf,
     /// A file of wrapping keys that private keys are sealed by; `KEYWHEEL_WRAPPING_KEYS` holds the keys themselves.
     pub wrapping_keys_file: Option<PathBuf>,
@@ -172,6 +173,15 @@ impl Default for Keys {
             jwks_max_age: Span(policy.jwks_max_age),
             clock_skew: Span(policy.clock_skew),
         }
+    }
+}
+
+// === impl Keys ===
+
+impl Keys {
+    /// Whether the keys are in the database, and not in a folder.
+    pub fn is_database(&self) -> bool {
+        self.store == Path::new("database")
     }
 }
 

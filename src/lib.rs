@@ -7,7 +7,7 @@
 //! keys    remote: fetch → parse → KeySet ┐
 //!         local:  rotator → KeyRing ─────┴→ Publisher ⇒ ArcSwap<KeySet> ⇒ Reader
 //! miss    unknown kid → refresh (at most one fetch, bounded in rate) → publish → one more try
-//! stage   announced (≥ JWKS max-age + skew) → signing → retired (≥ longest token + skew) → gone
+//! stage   announced (≥ JWKS max-age + skew) → signing → retired (≥ last token + skew) → gone;  revoked at any time
 //! ```
 //!
 //! # A backend
@@ -42,9 +42,9 @@
 //! | [`verify`] | the verdict; keys from anywhere | know that an issuer exists |
 //! | [`clock`] | the time | — |
 //! | [`metrics`], [`audit`] | what is counted, what is written down | hold a token |
-//! | `issue` | keys in stages, rotation, minting | read a request |
-//! | `store` | where keys are kept | decide what they do |
-//! | `http` | the routes of `keywheel serve` | change a key |
+//! | `issue` | keys in stages, rotation, minting; accounts, sessions, lists of those that ended | read a request |
+//! | `store` | where keys, accounts and sessions are kept | decide what they do |
+//! | `http` | the routes of `keywheel serve`, the auth API's words, the page | change a key |
 //! | `config` | the file and the environment, as typed values | act on them |
 //! | `cli` | one file per command | — |
 //!
@@ -57,7 +57,7 @@
 //! 5. Proven removal beats every cache: a key that a good response lacks is gone at once.
 //! 6. A key signs only after it has been published for at least the JWKS max-age plus skew; it stays published until the last
 //!    token it signed has expired. Breaking either needs `--force`, and is audited.
-//! 7. One signing key per algorithm, held by a file lock, not by hope.
+//! 7. One signing key per algorithm, held by a file lock or a database constraint, not by hope.
 //! 8. Every state change is saved before it is seen; a crash at any point leaves a ring that starts.
 //! 9. Attackers get a `Reject`, operators get an `Error` that names the file or field, nobody gets a panic.
 //! 10. One reason, one string: the log field, the metric label, the test name.

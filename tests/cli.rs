@@ -54,7 +54,7 @@ fn the_demo_walks_through_every_step_and_leaves_nothing() {
     let mut command = keywheel(&args);
     let outcome = Outcome::from(command.env("TMPDIR", folder.path()).output().unwrap());
     assert_eq!(outcome.code, 0, "{}\n{}", outcome.stdout, outcome.stderr);
-    for step in 1..=11 {
+    for step in 1..=15 {
         assert!(
             outcome.stdout.contains(&format!("\n{step}. ")),
             "step {step}\n{}",
@@ -67,6 +67,7 @@ fn the_demo_walks_through_every_step_and_leaves_nothing() {
         "bad_signature",
         "alg_not_allowed",
         "insufficient_scope",
+        "revoked",
     ] {
         let logged = format!("\"event\":\"verification_failed\",\"reason\":\"{reason}\"");
         assert!(

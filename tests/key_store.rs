@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use keywheel::issue::{
-    Grant, How, Issuer, RotationError, RotationPolicy, Stage, TokenSettings, apply_rotation,
+    Grant, How, Issuer, RotationError, RotationPolicy, Stage, TokenSettings, apply_revocation,
+    apply_rotation,
 };
 use keywheel::store::{FileKeyStore, KeyStore as _};
 use keywheel::{Algorithm, Clock as _, ManualClock, Metrics, NumericDate};
@@ -159,6 +160,15 @@ fn a_scheduled_rotation_happens_when_it_is_due_and_not_before() {
     assert_eq!(stage(&issuer), Stage::Gone);
     let published = issuer.published();
     assert!(!String::from_utf8_lossy(&published.jwks).contains(&first));
+    // It stays in the ring for the record: what is gone cannot be revoked, and says since when.
+    let now = clock.now();
+    let refused = apply_revocation(&store(&folder), &eddsa_only(), &first, now, How::default());
+    let refused = refused.unwrap_err().to_string();
+    assert!(
+        refused.contains(&format!("key {first} is gone since 20")),
+        "{refused}"
+    );
+    assert_eq!(store(&folder).load().unwrap().ring, published.ring);
 }
 
 #[test]

@@ -233,9 +233,9 @@ pub fn ed25519(data: &[u8]) {
     let Some((&[which, small, ref change @ ..], message)) = data.split_first_chunk::<66>() else {
         return;
     };
-    static KEYS: LazyLock<[EdKey; 8]> = LazyLock::new(|| std::array::from_fn(EdKey::new));
+    static KEYS: LazyLock<[EdKey; 8]> = LazyLock::new(|| [0, 1, 2, 3, 4, 5, 6, 7].map(EdKey::new));
     let key = &KEYS[usize::from(which) % 8];
-    let r = Scalar::from_bytes_mod_order(std::array::from_fn(|i| small.wrapping_add(i as u8)));
+    let r = Scalar::from_bytes_mod_order([small; 32]);
     let point = r * BASE_POINT + EIGHT_TORSION[usize::from(small) % 8];
     // With only the part of small order now and then.
     let (r, point) = match small >> 6 {
@@ -270,9 +270,9 @@ struct EdKey {
 }
 
 impl EdKey {
-    fn new(n: usize) -> Self {
-        let secret = Scalar::from_bytes_mod_order([n as u8 + 1; 32]);
-        let bytes = (secret * BASE_POINT + EIGHT_TORSION[n])
+    fn new(n: u8) -> Self {
+        let secret = Scalar::from_bytes_mod_order([n + 1; 32]);
+        let bytes = (secret * BASE_POINT + EIGHT_TORSION[usize::from(n)])
             .compress()
             .to_bytes();
         let x = BASE64URL.encode(bytes);

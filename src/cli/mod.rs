@@ -3,13 +3,16 @@
 //! Exit codes: 0 done; 1 the answer is no; 2 wrong usage or configuration; 3 could not do it.
 
 mod demo;
+mod doctor;
 mod explain;
+mod gate;
 mod keys;
 mod output;
 mod serve;
 mod service;
 mod telemetry;
 mod token;
+mod users;
 mod verify;
 
 use std::path::PathBuf;
@@ -20,7 +23,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Config, ConfigError};
 use crate::http::ListenError;
 use crate::issue::{IssuerError, RotationError};
-use crate::store::StoreError;
+use crate::store::{DatabaseKeyStore, FileKeyStore, KeyStore, StoreError};
 
 /// Signs with rotating keys, publishes them as JWKS, and verifies anywhere without a shared secret.
 #[derive(Parser)]
@@ -38,11 +41,15 @@ struct Cli {
 enum Command {
     Demo(demo::DemoArgs),
     Serve(serve::ServeArgs),
+    Gate(gate::GateArgs),
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    #[command(subcommand)]
+    Users(users::UsersCommand),
     Token(token::TokenArgs),
     Verify(verify::VerifyArgs),
     Explain(explain::ExplainArgs),
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Which configuration a command works by.
@@ -117,10 +124,13 @@ pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Gate(args) => gate::run(args),
         Command::Keys(command) => keys::run(command),
+        Command::Users(command) => users::run(command),
         Command::Token(args) => token::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Explain(args) => explain::run(args),
+        Command::Doctor(args) => doctor::run(args),
     };
     let (code, message) = match outcome {
         Ok(()) => return ExitCode::SUCCESS,
@@ -132,6 +142,21 @@ pub fn main() -> ExitCode {
         eprintln!("keywheel: {message}");
     }
     ExitCode::from(code)
+}
+
+/// Where the keys are by the configuration: a folder, or the database. With `make`, it is made where it is not there.
+fn key_store(config: &Config, make: bool) -> Result<Box<dyn KeyStore>, CliError> {
+    let wrapping = config.wrapping_keys()?;
+    if config.keys.is_database() {
+        let url = &config.database.url.0;
+        return Ok(Box::new(DatabaseKeyStore::open(url, wrapping, make)?));
+    }
+    let folder = &config.keys.store;
+    let store = match make {
+        true => FileKeyStore::open(folder)?,
+        false => FileKeyStore::existing(folder)?,
+    };
+    Ok(Box::new(store.sealed_by(wrapping)))
 }
 
 /// A runtime for the commands that need one.

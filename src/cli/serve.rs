@@ -9,14 +9,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::service::SigningIn;
-use super::{CliError, ConfigArgs, runtime, telemetry};
+use super::{CliError, ConfigArgs, key_store, runtime, telemetry};
 use crate::audit::AuditLog;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::http::{self, PageSettings};
 use crate::issue::{Issuer, run_rotator};
 use crate::metrics::Metrics;
-use crate::store::FileKeyStore;
 
 /// How long requests under way may take to end once the service is to stop: less than supervisors wait before they kill.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
@@ -42,6 +41,7 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
         return super::output::line("the configuration is good");
     }
     telemetry::start(&config.log)?;
+    raise_file_limit();
     let runtime = runtime()?;
     runtime.block_on(async {
         let mut interrupt = Interrupt::listen()?;
@@ -68,6 +68,19 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
             }
         }
     })
+}
+
+/// Every held request is an open connection: as many as the system allows this process, not as many as a shell allows by default.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// A running auth service.
@@ -152,13 +165,12 @@ impl AuthService {
 async fn open(config: Config, metrics: Metrics, audit: &AuditLog) -> Result<Issuer, CliError> {
     // RSA keys take a while to find: not on a thread that serves.
     let opened = tokio::task::spawn_blocking(move || -> Result<_, CliError> {
-        let wrapping = config.wrapping_keys()?;
-        if wrapping.is_empty() {
+        if config.wrapping_keys()?.is_empty() {
             tracing::warn!(
-                "private keys are kept unsealed, for their owner to read (0600); set KEYWHEEL_WRAPPING_KEYS or keys.wrapping_keys_file to seal them"
+                "private keys are kept unsealed; set KEYWHEEL_WRAPPING_KEYS or keys.wrapping_keys_file to seal them"
             );
         }
-        let store = FileKeyStore::open(&config.keys.store)?.sealed_by(wrapping);
+        let store = key_store(&config, true)?;
         let issuer = Issuer::open_existing(
             store,
             config.rotation_policy(),

@@ -5,13 +5,12 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::{CliError, ConfigArgs, output, telemetry};
+use super::{CliError, ConfigArgs, key_store, output, telemetry};
 use crate::audit::{AuditLog, Event, Fields};
 use crate::clock::SystemClock;
 use crate::config::Log;
 use crate::issue::{Grant, Issuer, MintError};
 use crate::metrics::Metrics;
-use crate::store::FileKeyStore;
 
 /// Mint a token with the signing key of the store, for scripts and tests
 #[derive(Args)]
@@ -47,7 +46,7 @@ pub(super) fn run(args: TokenArgs) -> Result<(), CliError> {
     telemetry::start(&Log::for_commands())?;
     let metrics = Metrics::new().map_err(CliError::failed)?;
     let issuer = Issuer::open_existing(
-        FileKeyStore::existing(&config.keys.store)?.sealed_by(config.wrapping_keys()?),
+        key_store(&config, false)?,
         config.rotation_policy(),
         config.token_settings(),
         SystemClock,

@@ -4,6 +4,7 @@ mod admin;
 mod auth;
 mod client_ip;
 mod count;
+pub mod gate;
 mod jwks;
 mod metadata;
 mod pages;

@@ -1,7 +1,5 @@
 //! `GET /status/N`: a Token Status List, with an entity tag and, for whoever watches it, the push.
 
-use std::time::Duration;
-
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER};
@@ -44,8 +42,11 @@ async fn answer(
     let holds: Vec<&str> = entity_tags(headers).collect();
     let wait = prefer::wait(headers).map(|wait| wait.min(MAX_WAIT));
     let mut applied = None;
-    if let Some(wait) = wait.filter(|wait| !holds.is_empty() && *wait > Duration::ZERO) {
-        lists.wait(list, algorithm, &holds, wait).await;
+    if let Some(wait) = wait {
+        if !holds.is_empty() {
+            lists.wait(list, algorithm, &holds, wait).await;
+        }
+        // Also to whoever has nothing to compare with yet: the next request would be held.
         applied = HeaderValue::from_str(&format!("wait={}", wait.as_secs())).ok();
     }
     let found = match lists.get(list, algorithm).await {

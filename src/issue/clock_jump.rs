@@ -96,6 +96,23 @@ impl KeyRing {
         });
     }
 
+    /// Brings what the ring names as past and the clock as future to `now`, for an operator who knows that the clock is right now.
+    /// How long tokens live stays: those are in the wild.
+    pub(super) fn believe_clock(&mut self, now: NumericDate) {
+        let back = |at: &mut NumericDate| *at = (*at).min(now);
+        for key in &mut self.keys {
+            back(&mut key.created_at);
+            let times = [
+                &mut key.first_published,
+                &mut key.signing_since,
+                &mut key.retired_at,
+                &mut key.gone_at,
+                &mut key.revoked_at,
+            ];
+            times.into_iter().flatten().for_each(back);
+        }
+    }
+
     /// The latest moment that the ring names as past.
     fn newest(&self) -> Option<NumericDate> {
         self.keys

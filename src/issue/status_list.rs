@@ -262,7 +262,7 @@ impl StatusLists {
         }
         match &problem {
             Some(problem) => {
-                tracing::error!(%problem, "the status lists cannot be kept up to date")
+                tracing::error!(%problem, "the status lists cannot be kept up to date");
             }
             None => tracing::info!("the status lists are up to date again"),
         }

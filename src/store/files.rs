@@ -13,16 +13,14 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::seal::{RingSeal, SEALED, Vouched, WrappingKeys};
-use super::{KeyProblem, KeyStore, KeyWriter, Revision, StoreError, StoredKeys};
+use super::seal::{self, WrappingKeys};
+use super::{KeyProblem, KeyStore, KeyWriter, Revision, Rewrapped, StoreError, StoredKeys};
 use crate::issue::{KeyRecord, KeyRing};
 use crate::jose::SigningKey;
 
 const RING_FILE: &str = "ring.json";
 const LOCK_FILE: &str = ".lock";
 const KEY_EXTENSION: &str = "pem";
-/// Where the ring's seal stands in its file.
-const SEAL_MEMBER: &str = "seal";
 const TEMPORARY_PREFIX: &str = ".new-";
 /// A writer needs milliseconds, RSA key generation included a second; this many tries at [`LOCK_PAUSE`].
 const LOCK_TRIES: u32 = 100;
@@ -42,21 +40,14 @@ pub struct FileKeyStore {
 
 /// Told before and after each step of a write; for tests that end the process there. Nothing but code can set it.
 #[derive(Clone, Default)]
-struct Steps(Option<Arc<dyn Fn(&str) + Send + Sync>>);
+struct Steps(Option<Observer>);
+
+type Observer = Arc<dyn Fn(&str) + Send + Sync>;
 
 impl std::fmt::Debug for Steps {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Steps")
     }
-}
-
-/// What became of one key's file when it was sealed anew.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rewrapped {
-    /// The key.
-    pub kid: String,
-    /// Why it could not be, if it could not.
-    pub problem: Option<String>,
 }
 
 // === impl FileKeyStore ===
@@ -116,73 +107,6 @@ impl FileKeyStore {
         }
     }
 
-    /// Seals every private key, and the ring, by the first wrapping key. `vouch` for a ring that carries no seal of a configured
-    /// one: only somebody who has looked at it can.
-    ///
-    /// # Errors
-    /// [`StoreError`]; a key that cannot be opened is named in the list and left as it is.
-    pub fn rewrap(&self, vouch: bool, dry_run: bool) -> Result<Vec<Rewrapped>, StoreError> {
-        let writer = FileWriter::lock(self)?;
-        if self.wrapping.is_empty() {
-            return Err(StoreError::Sealing(
-                "no wrapping key is configured: set KEYWHEEL_WRAPPING_KEYS or keys.wrapping_keys_file".into(),
-            ));
-        }
-        let mut ring = self.load_ring()?.0;
-        if ring.unvouched && !vouch {
-            return Err(StoreError::Sealing(format!(
-                "{}: carries no seal of a configured wrapping key: compare `keywheel keys list` with what you expect, then say --force --reason",
-                self.ring_path().display()
-            )));
-        }
-        let mut rewrapped = Vec::new();
-        for record in ring
-            .keys
-            .iter()
-            .filter(|key| key.stage.needs_private_half())
-        {
-            if !self.is_sealed_by_newest(record) {
-                let kid = record.kid.clone();
-                let outcome = self.rewrap_key(&writer, record, dry_run)?;
-                rewrapped.push(Rewrapped {
-                    kid,
-                    problem: outcome.err().map(|problem| problem.to_string()),
-                });
-            }
-        }
-        if !dry_run {
-            ring.unvouched = false;
-            ring.serial += 1;
-            writer.save_ring(&ring)?;
-        }
-        Ok(rewrapped)
-    }
-
-    fn is_sealed_by_newest(&self, record: &KeyRecord) -> bool {
-        let path = self.key_path(record).unwrap_or_else(|| self.ring_path());
-        let pem = read_private_file(&path)
-            .ok()
-            .and_then(|text| pem::parse(&*text).ok());
-        pem.is_some_and(|pem| pem.tag() == SEALED && self.wrapping.is_newest(pem.contents()))
-    }
-
-    fn rewrap_key(
-        &self,
-        writer: &FileWriter<'_>,
-        record: &KeyRecord,
-        dry_run: bool,
-    ) -> Result<Result<(), KeyProblem>, StoreError> {
-        let opened = self.read_private_half(record).and_then(|pkcs8| {
-            let key = self.load_signer(record)?;
-            Ok((key, pkcs8))
-        });
-        match opened {
-            Ok((key, pkcs8)) if !dry_run => writer.save_key(&key, &pkcs8).map(Ok),
-            Ok(_) => Ok(Ok(())),
-            Err(problem) => Ok(Err(problem)),
-        }
-    }
-
     fn ring_path(&self) -> PathBuf {
         self.folder.join(RING_FILE)
     }
@@ -210,51 +134,11 @@ impl FileKeyStore {
             path: path.clone(),
             source,
         };
-        let ring = self.parse_ring(&text).map_err(json)?;
+        let ring = self.wrapping.read_ring(&text).map_err(json)?;
         let ring = ring.ok_or_else(|| StoreError::Seal { path: path.clone() })?;
         ring.check()
             .map_err(|source| StoreError::Ring { path, source })?;
         Ok((ring, revision(&metadata)))
-    }
-
-    /// `None` if the seal does not fit. An unsealed ring is read strictly, with the line in each error.
-    fn parse_ring(&self, text: &str) -> Result<Option<KeyRing>, serde_json::Error> {
-        let mut value: serde_json::Value = serde_json::from_str(text)?;
-        let seal = value
-            .as_object_mut()
-            .and_then(|object| object.remove(SEAL_MEMBER));
-        let (mut ring, seal): (KeyRing, Option<RingSeal>) = match seal {
-            None => (serde_json::from_str(text)?, None),
-            Some(seal) => (
-                serde_json::from_value(value.clone())?,
-                Some(serde_json::from_value(seal)?),
-            ),
-        };
-        match self
-            .wrapping
-            .check_ring(value.to_string().as_bytes(), seal.as_ref())
-        {
-            Vouched::Yes => {}
-            Vouched::Unknown(_) => ring.unvouched = true,
-            Vouched::Broken => return Ok(None),
-        }
-        Ok(Some(ring))
-    }
-
-    fn unvouched_problem(&self) -> KeyProblem {
-        let why = match self.wrapping.is_empty() {
-            true => {
-                "is sealed, and no wrapping key is configured: set KEYWHEEL_WRAPPING_KEYS or keys.wrapping_keys_file"
-            }
-            false => {
-                "carries no seal of a configured wrapping key, so nobody vouches for it: compare `keywheel keys list` with what you expect, then `keywheel keys rewrap --force --reason …`"
-            }
-        };
-        KeyProblem {
-            path: self.ring_path(),
-            kid: None,
-            why: why.into(),
-        }
     }
 
     fn problem(&self, record: &KeyRecord, why: String) -> KeyProblem {
@@ -269,37 +153,13 @@ impl FileKeyStore {
         let path = self.key_path(record).unwrap_or_else(|| self.ring_path());
         let problem = |why: String| self.problem(record, why);
         let pem = read_private_file(&path).map_err(problem)?;
-        let pem = pem::parse(&*pem).map_err(|error| {
-            problem(format!(
-                "not a PEM file, or a truncated one ({error}); restore it from a backup"
-            ))
-        })?;
-        let is_sealed = pem.tag() == SEALED;
-        let content = Zeroizing::new(pem.into_contents());
-        match is_sealed {
-            true => self
-                .wrapping
-                .open(&record.kid, record.alg, &content)
-                .map_err(problem),
-            false => Ok(content),
-        }
+        let opened = self.wrapping.open_pem(&record.kid, record.alg, &pem);
+        opened.map_err(problem)
     }
 
     fn load_signer(&self, record: &KeyRecord) -> Result<SigningKey, KeyProblem> {
         let pkcs8 = self.read_private_half(record)?;
-        let problem = |why: String| self.problem(record, why);
-        let key = SigningKey::from_pkcs8(record.alg, &pkcs8, Some(&record.kid))
-            .map_err(|error| problem(error.to_string()))?;
-        let published = record
-            .verifying_key()
-            .map_err(|error| problem(error.to_string()))?;
-        if key.verifying_key().thumbprint() != published.thumbprint() {
-            return Err(problem(format!(
-                "this is another key's private half (thumbprint {}); restore the right one from a backup",
-                key.verifying_key().thumbprint()
-            )));
-        }
-        Ok(key)
+        seal::signer(record, &pkcs8).map_err(|why| self.problem(record, why))
     }
 
     fn write(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
@@ -377,6 +237,22 @@ impl KeyStore for FileKeyStore {
     fn lock(&self) -> Result<Box<dyn KeyWriter + '_>, StoreError> {
         Ok(Box::new(FileWriter::lock(self)?))
     }
+
+    fn rewrap(&self, vouch: bool, dry_run: bool) -> Result<Vec<Rewrapped>, StoreError> {
+        let is_newest = |record: &KeyRecord| {
+            let path = self.key_path(record).unwrap_or_else(|| self.ring_path());
+            let pem = read_private_file(&path);
+            pem.is_ok_and(|pem| self.wrapping.is_newest_pem(&pem))
+        };
+        seal::rewrap(
+            self,
+            &self.wrapping,
+            &is_newest,
+            self.ring_path(),
+            vouch,
+            dry_run,
+        )
+    }
 }
 
 impl FileKeyStore {
@@ -387,7 +263,9 @@ impl FileKeyStore {
             ..StoredKeys::default()
         };
         if ring.unvouched {
-            stored.problems.push(self.unvouched_problem());
+            stored
+                .problems
+                .push(self.wrapping.unvouched(self.ring_path()));
         }
         for record in &mut ring.keys {
             if !record.stage.needs_private_half() {
@@ -446,11 +324,10 @@ impl KeyWriter for FileWriter<'_> {
             .store
             .folder
             .join(format!("{thumbprint}.{KEY_EXTENSION}"));
-        let pem = match self.store.wrapping.seal(key.kid(), key.algorithm(), pkcs8) {
-            Some(sealed) => pem::Pem::new(SEALED, sealed.map_err(StoreError::Sealing)?),
-            None => pem::Pem::new("PRIVATE KEY", pkcs8),
-        };
-        let pem = Zeroizing::new(pem::encode(&pem));
+        let wrapping = &self.store.wrapping;
+        let pem = wrapping
+            .seal_pem(key.kid(), key.algorithm(), pkcs8)
+            .map_err(StoreError::Sealing)?;
         self.store.write(&path, pem.as_bytes())
     }
 
@@ -463,16 +340,7 @@ impl KeyWriter for FileWriter<'_> {
         if ring.unvouched && self.store.wrapping.is_empty() {
             return Err(StoreError::NoWrappingKey { path });
         }
-        let mut value = serde_json::to_value(ring).map_err(failed)?;
-        let mut json = match self.store.wrapping.seal_ring(value.to_string().as_bytes()) {
-            Some(seal) => {
-                value[SEAL_MEMBER] = serde_json::to_value(seal).map_err(failed)?;
-                serde_json::to_string_pretty(&value)
-            }
-            None => serde_json::to_string_pretty(ring),
-        }
-        .map_err(failed)?;
-        json.push('\n');
+        let json = self.store.wrapping.write_ring(ring).map_err(failed)?;
         self.store.write(&path, json.as_bytes())
     }
 

@@ -14,12 +14,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use accounts::{AccountStore, Answer, PasswordHash, Profile, User};
-pub use files::{FileKeyStore, Rewrapped};
+pub use files::FileKeyStore;
 pub use seal::WrappingKeys;
 pub(crate) use sessions::DRAWS;
 pub use sessions::{NewSession, STATUS_LIST_SIZE, Session, SessionStore, StatusPlace, Which};
-pub use sql::Database;
 pub(crate) use sql::check_url as check_database_url;
+pub use sql::{Database, DatabaseKeyStore};
 
 use zeroize::Zeroizing;
 
@@ -49,6 +49,15 @@ pub struct KeyProblem {
     pub kid: Option<String>,
     /// What is wrong and what to do about it.
     pub why: String,
+}
+
+/// What became of one private key when it was sealed anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewrapped {
+    /// The key.
+    pub kid: String,
+    /// Why it could not be, if it could not.
+    pub problem: Option<String>,
 }
 
 /// Something that differs whenever a store's content may have changed.
@@ -169,11 +178,43 @@ pub trait KeyStore: Send + Sync + 'static {
     /// [`StoreError`] if the store cannot be read.
     fn revision(&self) -> Result<Revision, StoreError>;
 
+    /// Seals every private key, and the ring, by the first wrapping key. `vouch` for a ring that carries no seal of a configured
+    /// one: only somebody who has looked at it can. A key that cannot be opened is named in the list and left as it is.
+    ///
+    /// # Errors
+    /// [`StoreError`]; [`StoreError::Sealing`] from a store that does not seal.
+    fn rewrap(&self, vouch: bool, dry_run: bool) -> Result<Vec<Rewrapped>, StoreError> {
+        let _ = (vouch, dry_run);
+        Err(StoreError::Sealing("this store does not seal keys".into()))
+    }
+
     /// Keeps every other writer out until the guard is dropped.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another is at it and does not end soon.
     fn lock(&self) -> Result<Box<dyn KeyWriter + '_>, StoreError>;
+}
+
+impl KeyStore for Box<dyn KeyStore> {
+    fn load(&self) -> Result<StoredKeys, StoreError> {
+        (**self).load()
+    }
+
+    fn private_key(&self, record: &KeyRecord) -> Result<Zeroizing<Vec<u8>>, KeyProblem> {
+        (**self).private_key(record)
+    }
+
+    fn revision(&self) -> Result<Revision, StoreError> {
+        (**self).revision()
+    }
+
+    fn rewrap(&self, vouch: bool, dry_run: bool) -> Result<Vec<Rewrapped>, StoreError> {
+        (**self).rewrap(vouch, dry_run)
+    }
+
+    fn lock(&self) -> Result<Box<dyn KeyWriter + '_>, StoreError> {
+        (**self).lock()
+    }
 }
 
 /// The only one who may write.

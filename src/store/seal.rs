@@ -7,6 +7,8 @@
 //!
 //! Of several wrapping keys the first seals and all open: to change it, put the new one first and run `keywheel keys rewrap`.
 
+use std::path::PathBuf;
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -14,10 +16,14 @@ use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::jose::{Algorithm, base64url};
+use super::{KeyProblem, KeyStore, Rewrapped, StoreError};
+use crate::issue::{KeyRecord, KeyRing};
+use crate::jose::{Algorithm, SigningKey, base64url};
 
 /// The label of a sealed key's PEM.
-pub(super) const SEALED: &str = "KEYWHEEL SEALED KEY";
+const SEALED: &str = "KEYWHEEL SEALED KEY";
+/// Where the ring's seal stands in its document.
+const SEAL_MEMBER: &str = "seal";
 /// First bytes of what is sealed: layout 1.
 const LAYOUT: &[u8] = b"KW1";
 const ID_BYTES: usize = 8;
@@ -35,7 +41,7 @@ struct WrappingKey {
 /// The tag of a ring.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RingSeal {
+struct RingSeal {
     /// The wrapping key's name.
     key: String,
     /// HMAC-SHA-256 of the ring without this.
@@ -44,11 +50,11 @@ pub(super) struct RingSeal {
 
 /// What a ring's seal says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Vouched {
+enum Vouched {
     /// It is as a holder of the wrapping key wrote it.
     Yes,
-    /// Nobody can tell, and why.
-    Unknown(String),
+    /// Nobody can tell: it has no seal, or one of a wrapping key that is not configured.
+    Unknown,
     /// It is not.
     Broken,
 }
@@ -87,29 +93,107 @@ impl WrappingKeys {
         self.0.is_empty()
     }
 
-    /// Seals a private key; `None` without a wrapping key.
+    /// The PEM that a store keeps: sealed, or plain without a wrapping key.
     ///
     /// # Errors
     /// If the system gave no random bytes.
-    pub(super) fn seal(
+    pub(super) fn seal_pem(
         &self,
         kid: &str,
         alg: Algorithm,
         pkcs8: &[u8],
-    ) -> Option<Result<Vec<u8>, String>> {
-        Some(self.0.first()?.seal(kid, alg, pkcs8))
+    ) -> Result<Zeroizing<String>, String> {
+        let pem = match self.0.first() {
+            Some(key) => pem::Pem::new(SEALED, key.seal(kid, alg, pkcs8)?),
+            None => pem::Pem::new("PRIVATE KEY", pkcs8),
+        };
+        Ok(Zeroizing::new(pem::encode(&pem)))
+    }
+
+    /// The private key that a store kept, PKCS#8.
+    ///
+    /// # Errors
+    /// What is wrong and what to do.
+    pub(super) fn open_pem(
+        &self,
+        kid: &str,
+        alg: Algorithm,
+        text: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, String> {
+        let pem = pem::parse(text).map_err(|error| {
+            format!("not a PEM file, or a truncated one ({error}); restore it from a backup")
+        })?;
+        let is_sealed = pem.tag() == SEALED;
+        let content = Zeroizing::new(pem.into_contents());
+        match is_sealed {
+            true => self.open(kid, alg, &content),
+            false => Ok(content),
+        }
+    }
+
+    /// Whether it was the first that sealed this PEM.
+    pub(super) fn is_newest_pem(&self, text: &[u8]) -> bool {
+        let pem = pem::parse(text);
+        pem.is_ok_and(|pem| pem.tag() == SEALED && self.is_newest(pem.contents()))
+    }
+
+    /// A ring from its document; `None` if its seal does not fit. An unsealed one is read strictly, with the line in each error.
+    pub(super) fn read_ring(&self, text: &str) -> Result<Option<KeyRing>, serde_json::Error> {
+        let mut value: serde_json::Value = serde_json::from_str(text)?;
+        let seal = value
+            .as_object_mut()
+            .and_then(|object| object.remove(SEAL_MEMBER));
+        let (mut ring, seal): (KeyRing, Option<RingSeal>) = match seal {
+            None => (serde_json::from_str(text)?, None),
+            Some(seal) => (
+                serde_json::from_value(value.clone())?,
+                Some(serde_json::from_value(seal)?),
+            ),
+        };
+        match self.check_ring(value.to_string().as_bytes(), seal.as_ref()) {
+            Vouched::Yes => {}
+            Vouched::Unknown => ring.unvouched = true,
+            Vouched::Broken => return Ok(None),
+        }
+        Ok(Some(ring))
+    }
+
+    /// The document of a ring, with its seal where there is a wrapping key.
+    pub(super) fn write_ring(&self, ring: &KeyRing) -> Result<String, serde_json::Error> {
+        let mut value = serde_json::to_value(ring)?;
+        let mut text = match self.seal_ring(value.to_string().as_bytes()) {
+            Some(seal) => {
+                value[SEAL_MEMBER] = serde_json::to_value(seal)?;
+                serde_json::to_string_pretty(&value)?
+            }
+            None => serde_json::to_string_pretty(ring)?,
+        };
+        text.push('\n');
+        Ok(text)
+    }
+
+    /// What to say of a ring at `path` that nobody vouches for.
+    pub(super) fn unvouched(&self, path: PathBuf) -> KeyProblem {
+        let why = match self.is_empty() {
+            true => {
+                "is sealed, and no wrapping key is configured: set KEYWHEEL_WRAPPING_KEYS or keys.wrapping_keys_file"
+            }
+            false => {
+                "carries no seal of a configured wrapping key, so nobody vouches for it: compare `keywheel keys list` with what you expect, then `keywheel keys rewrap --force --reason …`"
+            }
+        };
+        KeyProblem {
+            path,
+            kid: None,
+            why: why.into(),
+        }
     }
 
     /// Opens what was sealed for this key.
     ///
     /// # Errors
     /// What is wrong and what to do.
-    pub(super) fn open(
-        &self,
-        kid: &str,
-        alg: Algorithm,
-        sealed: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, String> {
+    fn open(&self, kid: &str, alg: Algorithm, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
         let id = sealed_by(sealed).ok_or("sealed in a layout that this keywheel does not know")?;
         let key = self.0.iter().find(|key| key.id == id).ok_or_else(|| {
             format!("sealed by wrapping key {id}, which is not among the configured ones; add it to them, or let the key be replaced")
@@ -120,13 +204,13 @@ impl WrappingKeys {
     }
 
     /// Whether it was the first that sealed this.
-    pub(super) fn is_newest(&self, sealed: &[u8]) -> bool {
+    fn is_newest(&self, sealed: &[u8]) -> bool {
         let first = self.0.first().map(|key| key.id.as_str());
         first.is_some() && sealed_by(sealed).as_deref() == first
     }
 
     /// The seal of a ring; `None` without a wrapping key.
-    pub(super) fn seal_ring(&self, ring: &[u8]) -> Option<RingSeal> {
+    fn seal_ring(&self, ring: &[u8]) -> Option<RingSeal> {
         let key = self.0.first()?;
         Some(RingSeal {
             key: key.id.clone(),
@@ -135,18 +219,15 @@ impl WrappingKeys {
     }
 
     /// Holds a ring against its seal.
-    pub(super) fn check_ring(&self, ring: &[u8], seal: Option<&RingSeal>) -> Vouched {
+    fn check_ring(&self, ring: &[u8], seal: Option<&RingSeal>) -> Vouched {
         let Some(seal) = seal else {
             return match self.is_empty() {
                 true => Vouched::Yes,
-                false => Vouched::Unknown("carries no seal".into()),
+                false => Vouched::Unknown,
             };
         };
         let Some(key) = self.0.iter().find(|key| key.id == seal.key) else {
-            let id = &seal.key;
-            return Vouched::Unknown(format!(
-                "was sealed by wrapping key {id}, which is not among the configured ones"
-            ));
+            return Vouched::Unknown;
         };
         let tag = BASE64_URL_SAFE_NO_PAD.decode(&seal.tag);
         match tag.is_ok_and(|tag| hmac::verify(&key.tagging, ring, &tag).is_ok()) {
@@ -250,6 +331,81 @@ fn bound_to(kid: &str, alg: Algorithm) -> Vec<u8> {
     .concat()
 }
 
+/// The signer of a record, from its private half; in words why there is none.
+pub(super) fn signer(record: &KeyRecord, pkcs8: &[u8]) -> Result<SigningKey, String> {
+    let key = SigningKey::from_pkcs8(record.alg, pkcs8, Some(&record.kid))
+        .map_err(|error| error.to_string())?;
+    let published = record.verifying_key().map_err(|error| error.to_string())?;
+    match key.verifying_key().thumbprint() == published.thumbprint() {
+        true => Ok(key),
+        false => Err(format!(
+            "this is another key's private half (thumbprint {}); restore the right one from a backup",
+            key.verifying_key().thumbprint()
+        )),
+    }
+}
+
+/// Seals every private key of `store`, and its ring, by the first wrapping key; see [`KeyStore::rewrap`].
+pub(super) fn rewrap(
+    store: &dyn KeyStore,
+    wrapping: &WrappingKeys,
+    is_newest: &dyn Fn(&KeyRecord) -> bool,
+    path: PathBuf,
+    vouch: bool,
+    dry_run: bool,
+) -> Result<Vec<Rewrapped>, StoreError> {
+    if wrapping.is_empty() {
+        return Err(StoreError::Sealing(
+            "no wrapping key is configured: set KEYWHEEL_WRAPPING_KEYS or keys.wrapping_keys_file"
+                .into(),
+        ));
+    }
+    let writer = store.lock()?;
+    let mut ring = writer.load()?.ring;
+    if ring.unvouched && !vouch {
+        return Err(StoreError::Sealing(format!(
+            "{}: carries no seal of a configured wrapping key: compare `keywheel keys list` with what you expect, then say --force --reason",
+            path.display()
+        )));
+    }
+    let mut rewrapped = Vec::new();
+    for record in ring
+        .keys
+        .iter()
+        .filter(|key| key.stage.needs_private_half())
+    {
+        if is_newest(record) {
+            continue;
+        }
+        let opened = store.private_key(record).and_then(|pkcs8| {
+            let problem = |why| KeyProblem {
+                path: path.clone(),
+                kid: Some(record.kid.clone()),
+                why,
+            };
+            Ok((signer(record, &pkcs8).map_err(problem)?, pkcs8))
+        });
+        let problem = match opened {
+            Ok((key, pkcs8)) if !dry_run => {
+                writer.save_key(&key, &pkcs8)?;
+                None
+            }
+            Ok(_) => None,
+            Err(problem) => Some(problem.to_string()),
+        };
+        rewrapped.push(Rewrapped {
+            kid: record.kid.clone(),
+            problem,
+        });
+    }
+    if !dry_run {
+        ring.unvouched = false;
+        ring.serial += 1;
+        writer.save_ring(&ring)?;
+    }
+    Ok(rewrapped)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,8 +419,8 @@ mod tests {
         let both = WrappingKeys::parse(&format!("{TWO} # the new one\n{ONE}\n")).unwrap();
         let new = WrappingKeys::parse(TWO).unwrap();
         let (kid, alg) = ("kid", Algorithm::EdDSA);
-        let by_old = old.seal(kid, alg, b"secret").unwrap().unwrap();
-        let by_both = both.seal(kid, alg, b"secret").unwrap().unwrap();
+        let sealed = |keys: &WrappingKeys| keys.0[0].seal(kid, alg, b"secret").unwrap();
+        let (by_old, by_both) = (sealed(&old), sealed(&both));
         assert_eq!(&**both.open(kid, alg, &by_old).unwrap(), b"secret");
         assert_eq!(&**new.open(kid, alg, &by_both).unwrap(), b"secret");
         assert!(both.is_newest(&by_both) && !both.is_newest(&by_old));
@@ -280,7 +436,7 @@ mod tests {
     fn a_sealed_key_opens_as_itself_or_not_at_all() {
         let keys = WrappingKeys::parse(ONE).unwrap();
         let alg = Algorithm::EdDSA;
-        let sealed = keys.seal("kid", alg, b"secret").unwrap().unwrap();
+        let sealed = keys.0[0].seal("kid", alg, b"secret").unwrap();
         assert!(keys.open("another", alg, &sealed).is_err());
         assert!(keys.open("kid", Algorithm::Ed25519, &sealed).is_err());
         for index in 0..sealed.len() {
@@ -302,14 +458,14 @@ mod tests {
         assert_eq!(one.check_ring(b"rang", Some(&seal)), Vouched::Broken);
         assert!(matches!(
             two.check_ring(b"ring", Some(&seal)),
-            Vouched::Unknown(_)
+            Vouched::Unknown
         ));
-        assert!(matches!(one.check_ring(b"ring", None), Vouched::Unknown(_)));
+        assert!(matches!(one.check_ring(b"ring", None), Vouched::Unknown));
         let none = WrappingKeys::default();
         assert_eq!(none.check_ring(b"ring", None), Vouched::Yes);
         assert!(matches!(
             none.check_ring(b"ring", Some(&seal)),
-            Vouched::Unknown(_)
+            Vouched::Unknown
         ));
     }
 

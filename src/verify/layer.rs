@@ -35,9 +35,15 @@ struct Rule {
 /// Verifies the bearer token of each request, and lets through what the rule allows.
 #[derive(Clone)]
 pub struct VerifierLayer {
+    /// One count for all of it: a service is cloned for each request, on whatever core.
+    shared: Arc<Shared>,
+}
+
+#[derive(Clone)]
+struct Shared {
     verifier: Verifier,
     realm: Arc<str>,
-    rule: Arc<Rule>,
+    rule: Rule,
 }
 
 // === impl Verifier ===
@@ -47,9 +53,11 @@ impl Verifier {
     pub fn layer(&self) -> VerifierLayer {
         let audiences = &self.inner.trusted[0].policy.audiences;
         VerifierLayer {
-            verifier: self.clone(),
-            realm: audiences.first().map_or("api", |audience| audience).into(),
-            rule: Arc::default(),
+            shared: Arc::new(Shared {
+                verifier: self.clone(),
+                realm: audiences.first().map_or("api", |audience| audience).into(),
+                rule: Rule::default(),
+            }),
         }
     }
 }
@@ -81,15 +89,19 @@ impl VerifierLayer {
 
     /// The realm of challenges; the first audience by default.
     pub fn realm(mut self, realm: &str) -> Self {
-        self.realm = realm.into();
+        Arc::make_mut(&mut self.shared).realm = realm.into();
         self
     }
 
     fn with(mut self, change: impl FnOnce(&mut Rule)) -> Self {
-        change(Arc::make_mut(&mut self.rule));
+        change(&mut Arc::make_mut(&mut self.shared).rule);
         self
     }
+}
 
+// === impl Shared ===
+
+impl Shared {
     /// Verifies the request's token and holds it against the rule; `Ok(None)` is an allowed absence.
     async fn admit(&self, parts: &mut Parts) -> Result<Option<Token>, Reject> {
         let own_path = self.named_subject(parts).await;
@@ -179,7 +191,7 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let layer = self.layer.clone();
+        let layer = Arc::clone(&self.layer.shared);
         // The one that was polled ready must be the one that is called.
         let waiting = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, waiting);
@@ -200,7 +212,7 @@ where
 }
 
 /// The one bearer credential of a request (RFC 6750 §2.1); the scheme's name is case-insensitive (RFC 9110 §11.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, Reject> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Reject> {
     let malformed = Reject::Malformed(Malformation::Credentials);
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {

@@ -38,6 +38,8 @@ pub use fetch::FetchError;
 #[cfg(feature = "axum")]
 pub use health::health_routes;
 pub use keyset::{KeySet, Publisher, Reader, channel};
+#[cfg(feature = "server")]
+pub(crate) use layer::bearer;
 #[cfg(feature = "axum")]
 pub use layer::{Denied, VerifierLayer, VerifierService};
 pub use refresh::RefreshPolicy;
@@ -247,7 +249,7 @@ impl Verifier {
     /// As [`verify_request`](Self::verify_request); `allow` has the last word on an authentic token, and its refusal is the
     /// one outcome that is counted and written.
     #[cfg(feature = "axum")]
-    async fn verify_and_allow(
+    pub(crate) async fn verify_and_allow(
         &self,
         token: &str,
         context: RequestContext<'_>,
@@ -263,7 +265,7 @@ impl Verifier {
 
     /// Counts and writes a request that came without usable credentials.
     #[cfg(feature = "axum")]
-    fn no_credentials(&self, reject: &Reject, context: RequestContext<'_>) {
+    pub(crate) fn no_credentials(&self, reject: &Reject, context: RequestContext<'_>) {
         self.inner.no_issuer.rejected(reject.reason());
         if self.inner.audit.admits(reject.reason()) {
             self.write_refusal(reject, None, None, None, context);

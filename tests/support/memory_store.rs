@@ -26,6 +26,11 @@ struct Content {
 }
 
 impl MemoryStore {
+    /// The ring as it is saved.
+    pub fn saved(&self) -> Option<String> {
+        self.content().ring.clone()
+    }
+
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -36,7 +41,6 @@ fn load(content: &Content) -> StoredKeys {
         Some(text) => serde_json::from_str(text).expect("a ring"),
         None => KeyRing::new(),
     };
-    ring.check().expect("a ring that makes sense");
     let needed = ring
         .keys
         .iter()
@@ -83,6 +87,7 @@ impl KeyWriter for Writer<'_> {
     }
 
     fn save_ring(&self, ring: &KeyRing) -> Result<(), StoreError> {
+        ring.check().expect("a ring that makes sense");
         let mut content = self.0.content();
         content.ring = Some(serde_json::to_string(ring).expect("JSON"));
         content.revision += 1;

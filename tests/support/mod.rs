@@ -1,6 +1,7 @@
 //! What several test files need. Each file uses a part of it.
 #![allow(dead_code, unreachable_pub, clippy::expect_used, clippy::panic)]
 
+pub mod auth;
 pub mod corpus;
 pub mod jwks_server;
 pub mod memory_store;

@@ -130,7 +130,7 @@ impl Service {
             let read = stderr.read_line(&mut line).expect("stderr");
             started.push_str(&line);
             assert!(read > 0, "ended before it was up: {started}");
-            if line.starts_with("keywheel serves ") {
+            if line.starts_with("keywheel serves ") || line.starts_with("keywheel gate serves ") {
                 break line;
             }
         };
@@ -195,22 +195,53 @@ pub fn get(address: SocketAddr, path: &str) -> Answer {
 }
 
 pub fn request(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    request_with(address, method, path, headers, "")
+}
+
+pub fn request_with(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
     let mut stream = TcpStream::connect(address).expect("a connection");
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
+    if !body.is_empty() {
+        head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+    }
     head.push_str("\r\n");
+    head.push_str(body);
     stream.write_all(head.as_bytes()).expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
     let status = head.split(' ').nth(1).expect("a status");
+    let is_chunked = head
+        .to_ascii_lowercase()
+        .contains("transfer-encoding: chunked");
     Answer {
         status: status.parse().expect("a number"),
         head: head.to_owned(),
-        body: body.to_owned(),
+        body: match is_chunked {
+            true => unchunked(body),
+            false => body.to_owned(),
+        },
     }
+}
+
+/// RFC 9112 §7.1, without trailers.
+fn unchunked(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).expect("a size");
+        whole.push_str(&rest[..size]);
+        body = rest[size..].trim_start_matches("\r\n");
+    }
+    whole
 }
 
 /// Runs `attempt` until it gives something; fails after so many tries that only a defect can be the reason.

@@ -3,12 +3,17 @@
 use axum::extract::Path;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use http::Method;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use serde::{Deserialize, Serialize};
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::verify::{Claims, Verified, Verifier, health_routes};
 
 /// The routes: personalized content for anyone signed in, tasks only for their owner.
-pub(super) fn router(verifier: &Verifier) -> Router {
+///
+/// Pages of `page_origin` may call it: without credentials, for the token goes in a header.
+pub(super) fn router(verifier: &Verifier, page_origin: &str) -> Router {
     let tasks = Router::new()
         .route("/api/{user_id}/tasks", get(tasks))
         .layer(
@@ -22,6 +27,16 @@ pub(super) fn router(verifier: &Verifier) -> Router {
         .layer(verifier.layer())
         .merge(tasks)
         .merge(health_routes(verifier))
+        .layer(cors(page_origin))
+}
+
+fn cors(page_origin: &str) -> CorsLayer {
+    let origin = page_origin.parse().map(AllowOrigin::exact);
+    CorsLayer::new()
+        .allow_origin(origin.unwrap_or_default())
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([AUTHORIZATION, CONTENT_TYPE])
+        .expose_headers([WWW_AUTHENTICATE])
 }
 
 #[derive(Deserialize)]

@@ -1,4 +1,5 @@
-//! `keywheel demo`: the auth service and a sample API in one process over a temporary folder, and a walk through both.
+//! `keywheel demo`: the auth service, a sample API and a browser page in one process over a temporary folder, and a walk through
+//! all of it.
 
 mod api;
 mod walk;
@@ -26,7 +27,8 @@ const AUDIENCE_RS256: &str = "demo-api-rs256";
 
 /// See it work: an auth service and a sample API that share no secret, while the key rotates under them
 ///
-/// Walks through token → API call → refusals → rotation, printing each step, then stays up until Ctrl-C.
+/// Walks through sign-up → token → API call → refusals → rotation → sign-out, printing each step, then stays up until Ctrl-C,
+/// with a page that does the same by hand.
 #[derive(Args)]
 #[command(after_help = "Examples:
   keywheel demo
@@ -87,7 +89,11 @@ async fn demonstrate(args: &DemoArgs, folder: &Path) -> Result<(), CliError> {
         .http_client(client.clone())
         .build()
         .map_err(CliError::failed)?;
-    let api = tokio::spawn(http::run(api_listener, api::router(&verifier), stopped));
+    let api = tokio::spawn(http::run(
+        api_listener,
+        api::router(&verifier, &config.issuer),
+        stopped,
+    ));
 
     let walk = walk::Walk::new(&config, &auth, verifier, api_address, client);
     let failures = walk.run().await?;

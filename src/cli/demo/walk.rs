@@ -10,13 +10,16 @@ use crate::cli::serve::AuthService;
 use crate::cli::{CliError, output};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::issue::{Grant, How, Issuer, Minted, Refused, RotationError, apply_rotation};
+use crate::issue::{How, Issuer, Refused, RotationError, apply_rotation};
 use crate::jose::{Algorithm, SigningKey, base64url};
 use crate::store::FileKeyStore;
 use crate::verify::Verifier;
 
-const USER: &str = "user-1";
-const OTHER_USER: &str = "user-2";
+const EMAIL: &str = "ada@example.com";
+const PASSWORD: &str = "correct horse battery staple";
+const OTHER_USER: &str = "somebody-else";
+/// How long an API may take to refuse a token whose session has ended.
+const REFUSED_WITHIN: Duration = Duration::from_secs(1);
 /// How long a server may take to follow a rotation on disk.
 const FOLLOWED_WITHIN: Duration = Duration::from_secs(1);
 
@@ -30,11 +33,17 @@ pub(super) struct Walk {
     client: reqwest::Client,
     step: u32,
     failures: u32,
+    /// Who has signed up.
+    user: String,
+    /// The session cookie that a browser would keep.
+    cookie: String,
 }
 
 struct Answer {
     status: u16,
     challenge: Option<String>,
+    /// Name and value of the cookie that it sets.
+    cookie: Option<String>,
     body: String,
 }
 
@@ -58,6 +67,8 @@ impl Walk {
             client,
             step: 0,
             failures: 0,
+            user: String::new(),
+            cookie: String::new(),
         }
     }
 
@@ -68,17 +79,25 @@ impl Walk {
             self.auth, self.api
         ))?;
         self.show_jwks().await?;
-        let token = self.mint(AUDIENCE, "EdDSA")?;
-        let rs256 = self.mint(AUDIENCE_RS256, "RS256")?;
+        self.sign_up().await?;
+        let token = self.token(AUDIENCE, "EdDSA").await?;
+        let rs256 = self.token(AUDIENCE_RS256, "RS256").await?;
         self.call_with_both(&token, &rs256).await?;
         self.call_badly(&token).await?;
         self.call_for_another_user(&token).await?;
         self.rotate().await?;
-        let new_token = self.mint(AUDIENCE, "EdDSA, by the key that signs now")?;
-        self.check("another key signed it", new_token.kid != token.kid)?;
+        let new_token = self
+            .token(AUDIENCE, "EdDSA, by the key that signs now")
+            .await?;
+        self.check(
+            "another key signed it",
+            header_of(&new_token) != header_of(&token),
+        )?;
         self.call_after_rotation(&token, &new_token).await?;
         self.show_counters().await?;
-        self.show_how_to_go_on(&new_token)?;
+        self.sign_out(&new_token).await?;
+        let token = self.sign_in().await?;
+        self.show_how_to_go_on(&token)?;
         Ok(self.failures)
     }
 
@@ -106,32 +125,113 @@ impl Walk {
         )
     }
 
-    fn mint(&mut self, audience: &str, by: &str) -> Result<Minted, CliError> {
-        self.title(&format!("A token for {USER} at {audience}, {by}"))?;
-        let grant = Grant::new(USER, audience).scope("tasks:read");
-        let minted = self.issuer.mint(&grant).map_err(CliError::failed)?;
-        let mut segments = minted.token.split('.').map(decode);
-        let (header, claims) = (segments.next(), segments.next());
-        self.say(&format!("   header {}", header.unwrap_or_default()))?;
-        self.say(&format!("   claims {}", claims.unwrap_or_default()))?;
-        Ok(minted)
+    async fn sign_up(&mut self) -> Result<(), CliError> {
+        self.title("Somebody signs up: an account, a session, a cookie that no script can read")?;
+        let body = format!(r#"{{"name":"Ada","email":"{EMAIL}","password":"{PASSWORD}"}}"#);
+        let answer = self.enter("sign-up/email", body).await?;
+        let said: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        self.user = said["user"]["id"].as_str().unwrap_or_default().to_owned();
+        let ok = answer.status == 200 && !self.user.is_empty() && !self.cookie.is_empty();
+        self.check("200, and a session cookie", ok)
     }
 
-    async fn call_with_both(&mut self, token: &Minted, rs256: &Minted) -> Result<(), CliError> {
+    async fn sign_in(&mut self) -> Result<String, CliError> {
+        self.title("Signing in again begins another session")?;
+        let body = format!(r#"{{"email":"{EMAIL}","password":"{PASSWORD}"}}"#);
+        let answer = self.enter("sign-in/email", body).await?;
+        self.check("200", answer.status == 200)?;
+        self.token(AUDIENCE, "to try by hand").await
+    }
+
+    /// Keeps the session cookie, as a browser would.
+    async fn enter(&mut self, path: &str, body: String) -> Result<Answer, CliError> {
+        let request = self
+            .client
+            .post(format!("{}/api/auth/{path}", self.auth))
+            .header("content-type", "application/json")
+            .body(body);
+        let answer = self.ask(&format!("POST /api/auth/{path}"), request).await?;
+        if let Some(cookie) = &answer.cookie {
+            self.say("     Set-Cookie: … HttpOnly; SameSite=Lax")?;
+            self.cookie = cookie.clone();
+        }
+        Ok(answer)
+    }
+
+    /// What a front end does before it calls an API: the cookie for a token of a few minutes.
+    async fn token(&mut self, audience: &str, by: &str) -> Result<String, CliError> {
+        self.title(&format!("The session gives a token for {audience}, {by}"))?;
+        let path = format!("/api/auth/token?audience={audience}");
+        let url = format!("{}{path}", self.auth);
+        let request = self.client.get(url).header("cookie", &self.cookie);
+        let answer = self.ask_quietly(request).await?;
+        self.say(&format!("   → GET {path} with the cookie"))?;
+        let said: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+        let token = said["token"].as_str().unwrap_or_default().to_owned();
+        let mut segments = token.split('.').map(decode);
+        let (header, claims) = (segments.next(), segments.next());
+        self.say(&format!(
+            "   ← {} header {}",
+            answer.status,
+            header.unwrap_or_default()
+        ))?;
+        self.say(&format!("     claims {}", claims.unwrap_or_default()))?;
+        self.check(
+            "200, and a token",
+            answer.status == 200 && !token.is_empty(),
+        )?;
+        Ok(token)
+    }
+
+    /// The session ends, and with it, everywhere, the token that has not expired.
+    async fn sign_out(&mut self, token: &str) -> Result<(), CliError> {
+        self.title("Signing out reaches the API, though the token lives for minutes yet")?;
+        let request = self
+            .client
+            .post(format!("{}/api/auth/sign-out", self.auth))
+            .header("cookie", &self.cookie)
+            .header("origin", &self.auth);
+        let answer = self.ask("POST /api/auth/sign-out", request).await?;
+        let started = SystemClock.monotonic();
+        self.check("200", answer.status == 200)?;
+        let before = self.refusals("revoked");
+        let refused = loop {
+            let answer = self
+                .ask_quietly(self.personalize().bearer_auth(token))
+                .await?;
+            let took = SystemClock.monotonic() - started;
+            if answer.status != 200 || took > 2 * REFUSED_WITHIN {
+                break (answer, took);
+            }
+            SystemClock.sleep(Duration::from_millis(5)).await;
+        };
+        let (answer, took) = refused;
+        self.say(&format!(
+            "   → the same token again, {} ms after the sign-out",
+            took.as_millis()
+        ))?;
+        self.say(&format!("   ← {} {}", answer.status, answer.body))?;
+        let in_time = answer.status == 401 && took <= REFUSED_WITHIN;
+        self.check("401 within a second, from an API that nobody told", in_time)?;
+        let counted = self.refusals("revoked") == before + 1;
+        self.check("counted and logged as revoked", counted)
+    }
+
+    async fn call_with_both(&mut self, token: &str, rs256: &str) -> Result<(), CliError> {
         self.title("The API accepts both")?;
-        for (minted, name) in [(token, "EdDSA"), (rs256, "RS256")] {
-            let request = self.personalize().bearer_auth(&minted.token);
+        for (token, name) in [(token, "EdDSA"), (rs256, "RS256")] {
+            let request = self.personalize().bearer_auth(token);
             let ask = format!("POST /api/personalize with the {name} token");
             let answer = self.ask(&ask, request).await?;
-            let named = answer.body.contains(USER);
+            let named = answer.body.contains(&self.user);
             self.check("200, and it knows who asks", answer.status == 200 && named)?;
         }
-        let request = self.tasks_of(USER).bearer_auth(&token.token);
-        let answer = self.ask(&format!("GET /api/{USER}/tasks"), request).await?;
+        let request = self.tasks_of(&self.user).bearer_auth(token);
+        let answer = self.ask("GET /api/{user_id}/tasks", request).await?;
         self.check("200, one's own tasks", answer.status == 200)
     }
 
-    async fn call_badly(&mut self, token: &Minted) -> Result<(), CliError> {
+    async fn call_badly(&mut self, token: &str) -> Result<(), CliError> {
         self.title("It refuses the rest; the reason is in its log, on stderr")?;
         let answer = self.ask("without a token", self.personalize()).await?;
         self.expect_refusal(&answer, 401, "missing")?;
@@ -139,14 +239,10 @@ impl Walk {
         for (what, forged, reason) in [
             (
                 "with one that somebody else signed",
-                resigned(&token.token, &forger)?,
+                resigned(token, &forger)?,
                 "bad_signature",
             ),
-            (
-                "with `alg: none`",
-                unsigned(&token.token),
-                "alg_not_allowed",
-            ),
+            ("with `alg: none`", unsigned(token), "alg_not_allowed"),
         ] {
             let before = self.refusals(reason);
             let answer = self
@@ -159,11 +255,11 @@ impl Walk {
         Ok(())
     }
 
-    async fn call_for_another_user(&mut self, token: &Minted) -> Result<(), CliError> {
+    async fn call_for_another_user(&mut self, token: &str) -> Result<(), CliError> {
         self.title("A good token opens nobody else's door")?;
-        let request = self.tasks_of(OTHER_USER).bearer_auth(&token.token);
+        let request = self.tasks_of(OTHER_USER).bearer_auth(token);
         let answer = self
-            .ask(&format!("GET /api/{OTHER_USER}/tasks as {USER}"), request)
+            .ask(&format!("GET /api/{OTHER_USER}/tasks"), request)
             .await?;
         self.expect_refusal(&answer, 403, "does not allow")
     }
@@ -225,10 +321,10 @@ impl Walk {
         }
     }
 
-    async fn call_after_rotation(&mut self, old: &Minted, new: &Minted) -> Result<(), CliError> {
+    async fn call_after_rotation(&mut self, old: &str, new: &str) -> Result<(), CliError> {
         self.title("The API, which nobody told, accepts the old token and the new")?;
-        for (minted, name) in [(old, "old"), (new, "new")] {
-            let request = self.personalize().bearer_auth(&minted.token);
+        for (token, name) in [(old, "old"), (new, "new")] {
+            let request = self.personalize().bearer_auth(token);
             let ask = format!("POST /api/personalize with the {name} token");
             let answer = self.ask(&ask, request).await?;
             self.check("200", answer.status == 200)?;
@@ -249,20 +345,23 @@ impl Walk {
         self.check("five tokens accepted", self.refusals("accepted") == 5)
     }
 
-    fn show_how_to_go_on(&mut self, token: &Minted) -> Result<(), CliError> {
+    fn show_how_to_go_on(&mut self, token: &str) -> Result<(), CliError> {
         self.title("Try it by hand")?;
         let (auth, api, admin) = (&self.auth, &self.api, &self.admin);
         let store = self.config.keys.store.display();
+        let database = &self.config.database.url.0;
         let lines = [
             format!("   curl {auth}/.well-known/jwks.json"),
             format!("   curl {auth}/.well-known/openid-configuration"),
+            format!("   open {auth}/ in a browser: the whole way by hand"),
             format!("   curl http://{admin}/readyz"),
             format!("   curl {api}/readyz"),
             format!(
-                "   curl {api}/api/{USER}/tasks -H 'Authorization: Bearer {}'",
-                token.token
+                "   curl {api}/api/{}/tasks -H 'Authorization: Bearer {token}'",
+                self.user
             ),
             format!("   KEYWHEEL_KEYS__STORE={store} keywheel keys list"),
+            format!("   KEYWHEEL_DATABASE__URL={database} keywheel users sign-out {EMAIL}"),
             String::new(),
         ];
         for line in lines {
@@ -283,24 +382,30 @@ impl Walk {
     }
 
     async fn ask(&self, what: &str, request: reqwest::RequestBuilder) -> Result<Answer, CliError> {
-        let response = request.send().await.map_err(CliError::failed)?;
-        let status = response.status().as_u16();
-        let challenge = response.headers().get("www-authenticate");
-        let challenge = challenge.and_then(|value| Some(value.to_str().ok()?.to_owned()));
-        let body = response.text().await.map_err(CliError::failed)?;
+        let answer = self.ask_quietly(request).await?;
         self.say(&format!("   → {what}"))?;
-        let shown = match body.len() {
-            0..=200 => body.as_str(),
-            _ => "(below)",
+        let shown = match answer.body.len() {
+            0..=200 => answer.body.as_str(),
+            _ => "(…)",
         };
-        self.say(&format!("   ← {status} {shown}"))?;
-        if let Some(challenge) = &challenge {
+        self.say(&format!("   ← {} {shown}", answer.status))?;
+        if let Some(challenge) = &answer.challenge {
             self.say(&format!("     WWW-Authenticate: {challenge}"))?;
         }
+        Ok(answer)
+    }
+
+    async fn ask_quietly(&self, request: reqwest::RequestBuilder) -> Result<Answer, CliError> {
+        let response = request.send().await.map_err(CliError::failed)?;
+        let text = |name: &str| {
+            let value = response.headers().get(name)?.to_str().ok()?;
+            Some(value.to_owned())
+        };
         Ok(Answer {
-            status,
-            challenge,
-            body,
+            status: response.status().as_u16(),
+            challenge: text("www-authenticate"),
+            cookie: text("set-cookie").and_then(|set| Some(set.split(';').next()?.to_owned())),
+            body: response.text().await.map_err(CliError::failed)?,
         })
     }
 
@@ -344,6 +449,10 @@ impl Walk {
     fn say(&self, line: &str) -> Result<(), CliError> {
         output::line(line)
     }
+}
+
+fn header_of(token: &str) -> Option<&str> {
+    token.split('.').next()
 }
 
 fn decode(segment: &str) -> String {

@@ -25,7 +25,7 @@ pub(super) struct Acknowledged {
     verifiers: u64,
     /// Of those, how many have come back with the new set.
     have_it: u64,
-    /// Milliseconds from the command's save to the last of them.
+    /// Milliseconds from the command to the last of them.
     within_ms: Option<u64>,
     /// Verifiers that poll, at most.
     poll: u64,

@@ -13,12 +13,12 @@ mod rotate;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{CliError, ConfigArgs, output, telemetry};
+use super::{CliError, ConfigArgs, key_store, output, telemetry};
 use crate::audit::AuditLog;
 use crate::clock::SystemClock;
 use crate::config::{self, Config, Log};
 use crate::issue::{Breaks, Done, KeyRing, Outcome, Transition};
-use crate::store::{FileKeyStore, KeyStore};
+use crate::store::KeyStore;
 
 /// Look at the keys, rotate, revoke, import and export them, while the server runs or while it is down
 #[derive(Subcommand)]
@@ -57,13 +57,8 @@ struct Common {
     json: bool,
 }
 
-fn existing_store(config: &Config) -> Result<impl KeyStore + use<>, CliError> {
-    existing_folder(config)
-}
-
-fn existing_folder(config: &Config) -> Result<FileKeyStore, CliError> {
-    let wrapping = config.wrapping_keys()?;
-    Ok(FileKeyStore::existing(&config.keys.store)?.sealed_by(wrapping))
+fn existing_store(config: &Config) -> Result<Box<dyn KeyStore>, CliError> {
+    key_store(config, false)
 }
 
 /// Starts the audit trail of a command; the lines go to stderr.

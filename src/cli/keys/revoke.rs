@@ -29,9 +29,6 @@ pub(in crate::cli) struct RevokeArgs {
     /// Why, for the audit trail and the ring
     #[arg(long, value_name = "WORDS")]
     reason: String,
-    /// Go ahead although the clock cannot be right
-    #[arg(long)]
-    force: bool,
     /// Admin listener of a server to ask who has the new set; may be given several times. The configured one by default
     #[arg(long, value_name = "ADDRESS")]
     admin: Vec<SocketAddr>,
@@ -51,12 +48,12 @@ pub(super) fn run(args: RevokeArgs) -> Result<(), CliError> {
     let policy = config.rotation_policy();
     let store = existing_store(&config)?;
     let how = How {
-        force: args.force,
         dry_run: args.common.dry_run,
         reason: Some(&args.reason),
+        ..How::default()
     };
+    let asked_at = SystemClock.monotonic();
     let outcome = apply_revocation(&store, &policy, &args.kid, SystemClock.now(), how)?;
-    let revoked_at = SystemClock.monotonic();
     for done in &outcome.done {
         done.audit(&audit, &by("revoke"), how.reason);
     }
@@ -71,7 +68,7 @@ pub(super) fn run(args: RevokeArgs) -> Result<(), CliError> {
         true => vec![config.admin_listen],
         false => args.admin.clone(),
     };
-    let acknowledged = acknowledge::ask(&servers, &etag, revoked_at, args.wait)?;
+    let acknowledged = acknowledge::ask(&servers, &etag, asked_at, args.wait)?;
     if args.common.json {
         return show(&outcome, &args.common, json!({ "servers": acknowledged }));
     }

@@ -3,9 +3,10 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, audit_log, by, existing_folder};
+use super::{Common, audit_log, by, existing_store};
 use crate::audit::{Event, Fields};
 use crate::cli::{CliError, output};
+use crate::store::KeyStore as _;
 
 /// Seal every private key, and the ring, by the first wrapping key
 ///
@@ -31,7 +32,7 @@ pub(in crate::cli) struct RewrapArgs {
 pub(super) fn run(args: RewrapArgs) -> Result<(), CliError> {
     let config = args.common.config.load()?;
     let audit = audit_log(&config)?;
-    let store = existing_folder(&config)?;
+    let store = existing_store(&config)?;
     let rewrapped = store
         .rewrap(args.force, args.common.dry_run)
         .map_err(CliError::from)?;

@@ -6,7 +6,10 @@ use super::{Database, Engine};
 use crate::store::StoreError;
 
 /// Every step there is, in order. A step that has shipped never changes; what is wrong with it, another mends.
-const STEPS: &[(i64, &str)] = &[(1, include_str!("../../../migrations/0001_accounts.sql"))];
+const STEPS: &[(i64, &str)] = &[
+    (1, include_str!("../../../migrations/0001_accounts.sql")),
+    (2, include_str!("../../../migrations/0002_keys.sql")),
+];
 
 /// PostgreSQL: whoever migrates holds this, a number that nobody else has a reason to lock.
 const MIGRATION_LOCK: i64 = 0x6b77_6d69_6772_6174;

@@ -4,6 +4,7 @@
 //! another process is waited for. PostgreSQL has one pool for both.
 
 mod accounts;
+mod keys;
 mod migrate;
 mod rows;
 mod sessions;
@@ -18,6 +19,8 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::{Any, AnyPool, ConnectOptions as _, Connection as _, Executor as _, Transaction};
 
 use super::StoreError;
+
+pub use keys::DatabaseKeyStore;
 
 /// How long a connection, or SQLite's write lock, is waited for.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -1,0 +1,79 @@
+"""A FastAPI backend that shares no secret with the auth service: it verifies tokens by the published keys.
+
+    AUTH_ISSUER=http://localhost:3001 API_AUDIENCE=api uvicorn main:app --port 8000
+
+PyJWT knows signatures and times. It does not follow status lists, so a token lives on after its session has ended, until it
+expires: put `keywheel gate` before an API that must hear of a sign-out at once, or keep its tokens short.
+"""
+
+import os
+from typing import Annotated
+
+import jwt
+from fastapi import Depends, FastAPI, HTTPException
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel
+
+ISSUER = os.environ.get("AUTH_ISSUER", "http://localhost:3001")
+AUDIENCE = os.environ.get("API_AUDIENCE", "api")
+# Named here, and never taken from a token.
+ALGORITHMS = ["EdDSA", "RS256"]
+REQUIRED = ["exp", "iat", "iss", "sub", "aud"]
+
+app = FastAPI()
+# Keeps the key set for as long as it is served with, and asks again for a key that it does not know.
+keys = jwt.PyJWKClient(f"{ISSUER}/.well-known/jwks.json", lifespan=300)
+bearer = HTTPBearer(auto_error=False)
+
+
+def unauthorized(description: str | None = None) -> HTTPException:
+    challenge = "Bearer" if description is None else f'Bearer error="invalid_token", error_description="{description}"'
+    return HTTPException(401, description or "The access token is missing", {"WWW-Authenticate": challenge})
+
+
+def current_user(credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> dict:
+    """The claims of whoever calls."""
+    if credentials is None:
+        raise unauthorized()
+    try:
+        key = keys.get_signing_key_from_jwt(credentials.credentials)
+        return jwt.decode(
+            credentials.credentials,
+            key,
+            algorithms=ALGORITHMS,
+            audience=AUDIENCE,
+            issuer=ISSUER,
+            leeway=5,
+            options={"require": REQUIRED},
+        )
+    except jwt.PyJWKClientConnectionError as error:
+        raise HTTPException(503, "The keys cannot be had at the moment", {"Retry-After": "1"}) from error
+    except jwt.ExpiredSignatureError as error:
+        raise unauthorized("The access token expired") from error
+    except jwt.PyJWTError as error:
+        raise unauthorized("The access token is invalid") from error
+
+
+CurrentUser = Annotated[dict, Depends(current_user)]
+
+
+class Personalize(BaseModel):
+    topic: str
+
+
+@app.post("/api/personalize")
+def personalize(request: Personalize, user: CurrentUser) -> dict:
+    background = user.get("softwareBackground", "none")
+    return {"user": user["sub"], "content": f"{request.topic}, for somebody with the background {background}"}
+
+
+def owner(user_id: str, user: CurrentUser) -> str:
+    """Tasks are their owner's alone: the path may name only the one whom the token names."""
+    if user["sub"] != user_id:
+        raise HTTPException(403, "These tasks are somebody else's")
+    return user_id
+
+
+@app.get("/api/{user_id}/tasks")
+def tasks(user_id: Annotated[str, Depends(owner)]) -> list[dict]:
+    return [{"owner": user_id, "title": "rotate the keys"}]

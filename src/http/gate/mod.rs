@@ -1,0 +1,306 @@
+//! `keywheel gate`: a proxy asks whether a request may pass, and who it is from. nginx's `auth_request`, Caddy's `forward_auth`,
+//! Traefik's ForwardAuth and Envoy's `ext_authz` ask in different words; the answer is the same.
+
+mod original;
+mod path;
+mod rules;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::header::{CACHE_CONTROL, COOKIE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+
+use super::count;
+use crate::metrics::Metrics;
+use crate::verify::{Denied, Reject, RequestContext, Token, Verifier, bearer};
+use original::{Original, OriginalError};
+use rules::Need;
+pub use rules::{Access, Rule, RuleError, Rules};
+
+/// Where Envoy's `path_prefix` leads.
+const ENVOY_PREFIX: &str = "/envoy";
+
+const SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
+const ISSUER: HeaderName = HeaderName::from_static("x-auth-issuer");
+const SCOPE: HeaderName = HeaderName::from_static("x-auth-scope");
+const ROLES: HeaderName = HeaderName::from_static("x-auth-roles");
+const CLAIMS: HeaderName = HeaderName::from_static("x-auth-claims");
+/// Every header of an identity. All are always answered, if only with nothing, so that a proxy that copies them puts something
+/// in the place of what a client may have sent.
+const IDENTITY: [HeaderName; 5] = [SUBJECT, ISSUER, SCOPE, ROLES, CLAIMS];
+
+/// What becomes of a request while the issuer's keys cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unavailable {
+    /// 503 with `Retry-After`.
+    #[default]
+    Refuse,
+    /// It passes without an identity, where no more than a token is asked for: the backend then sees a stranger.
+    Anonymous,
+}
+
+/// What a gate decides by. Replaced as a whole when the configuration changes.
+#[derive(Clone)]
+pub struct GateRules {
+    /// Who is believed.
+    pub verifier: Verifier,
+    /// What a request must have.
+    pub rules: Rules,
+    /// The realm of challenges.
+    pub realm: String,
+    /// A cookie that may hold the token of a browser's navigation.
+    pub cookie: Option<String>,
+    /// While keys cannot be had.
+    pub unavailable: Unavailable,
+}
+
+/// A running gate. Cheap to clone; clones share the rules.
+#[derive(Clone)]
+pub struct Gate {
+    current: Arc<ArcSwap<GateRules>>,
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// A gate that decides by `rules`.
+    pub fn new(rules: GateRules) -> Self {
+        Gate {
+            current: Arc::new(ArcSwap::from_pointee(rules)),
+        }
+    }
+
+    /// Decides by other rules from the next request on.
+    pub fn replace(&self, rules: GateRules) {
+        self.current.store(Arc::new(rules));
+    }
+
+    /// What it decides by at the moment.
+    pub fn current(&self) -> Arc<GateRules> {
+        self.current.load_full()
+    }
+
+    /// Its routes: `/verify`, and `/envoy/…`.
+    pub fn router(&self, metrics: &Metrics) -> Router {
+        Router::new()
+            .route("/verify", any(by_headers))
+            .route("/envoy", any(by_request))
+            .route("/envoy/{*path}", any(by_request))
+            .with_state(self.clone())
+            .layer(count::layer(metrics))
+    }
+}
+
+/// nginx, Caddy, Traefik: headers say what the request was. `?scope=` and `?role=` ask for more than the rules do.
+async fn by_headers(State(gate): State<Gate>, request: Request) -> Response {
+    let rules = gate.current();
+    let (parts, _) = request.into_parts();
+    let original = Original::from_headers(&parts.headers);
+    // Without rules it makes no difference what the request was, and a proxy need not be told to say it.
+    let original = match original {
+        Err(OriginalError::Absent) if rules.rules.is_empty() => Ok(None),
+        original => original.map(Some),
+    };
+    answer(&rules, original, &parts).await
+}
+
+/// Envoy: the request itself, below a prefix.
+async fn by_request(State(gate): State<Gate>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let original = Original::from_request(ENVOY_PREFIX, &parts.uri, &parts.method);
+    answer(&gate.current(), original.map(Some), &parts).await
+}
+
+async fn answer(
+    rules: &GateRules,
+    original: Result<Option<Original>, OriginalError>,
+    request: &Parts,
+) -> Response {
+    let mut response = match original {
+        Ok(original) => decide(rules, original.as_ref(), request).await,
+        Err(error) => {
+            // 403 and not 400: nginx takes anything but 401 and 403 for a failure of its own.
+            tracing::warn!(%error, "a request that the rules cannot be applied to");
+            let body = format!("the gate cannot tell what was asked for: {error}\n");
+            (StatusCode::FORBIDDEN, body).into_response()
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for name in IDENTITY {
+        headers.entry(name).or_insert(HeaderValue::from_static(""));
+    }
+    response
+}
+
+async fn decide(rules: &GateRules, original: Option<&Original>, request: &Parts) -> Response {
+    let mut need = original.map_or_else(Need::default, |original| {
+        rules.rules.need(&original.path, &original.method)
+    });
+    // A proxy's own configuration may ask for more, never for less.
+    if need.asks_more(request.uri.query().unwrap_or_default()) {
+        need.access = Access::Token;
+    }
+    let context = RequestContext {
+        ip: request
+            .extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|info| info.0.ip()),
+        route: Some("/verify"),
+    };
+    let credentials = credentials(rules, original, &request.headers);
+    let outcome = match credentials {
+        Ok(token) => {
+            let allow = |token: &Token| need.allow(token);
+            rules
+                .verifier
+                .verify_and_allow(&token, context, allow)
+                .await
+        }
+        Err(reject) if need.access == Access::Public => return anonymous(Some(reject)),
+        Err(reject) => {
+            rules.verifier.no_credentials(&reject, context);
+            Err(reject)
+        }
+    };
+    match outcome {
+        Ok(token) => match identity(&token) {
+            Some(headers) => (headers, StatusCode::OK).into_response(),
+            None => {
+                tracing::warn!("an identity that no header can carry");
+                let reject = Reject::InsufficientScope { required: None };
+                Denied::new(reject, &rules.realm).into_response()
+            }
+        },
+        Err(reject) if need.access == Access::Public => anonymous(Some(reject)),
+        Err(Reject::KeysUnavailable { .. } | Reject::StatusUnavailable { .. })
+            if rules.unavailable == Unavailable::Anonymous && need.is_only_a_token() =>
+        {
+            anonymous(None)
+        }
+        Err(reject) => Denied::new(reject, &rules.realm).into_response(),
+    }
+}
+
+/// It passes, and nobody is named.
+fn anonymous(reject: Option<Reject>) -> Response {
+    if let Some(reject) = reject.filter(|reject| *reject != Reject::MissingToken) {
+        tracing::debug!(reason = reject.code(), "a stranger on a public path");
+    }
+    StatusCode::OK.into_response()
+}
+
+/// The token of the request: its bearer credentials, or a cookie where that is meant for navigations.
+fn credentials(
+    rules: &GateRules,
+    original: Option<&Original>,
+    headers: &HeaderMap,
+) -> Result<String, Reject> {
+    match (bearer(headers), &rules.cookie) {
+        (Ok(token), _) => Ok(token.to_owned()),
+        (Err(Reject::MissingToken), Some(name)) => {
+            // A cookie is sent by any page's form or image: good for looking, not for changing anything.
+            let is_safe = original
+                .is_some_and(|original| matches!(original.method, Method::GET | Method::HEAD));
+            cookie(headers, name)
+                .filter(|_| is_safe && !is_embedded_elsewhere(headers))
+                .ok_or(Reject::MissingToken)
+        }
+        (Err(reject), _) => Err(reject),
+    }
+}
+
+/// Fetched by a page of another site, not navigated to (Fetch Metadata).
+fn is_embedded_elsewhere(headers: &HeaderMap) -> bool {
+    let is = |name: &str, value: &str| headers.get(name).is_some_and(|header| header == value);
+    is("sec-fetch-site", "cross-site") && !is("sec-fetch-mode", "navigate")
+}
+
+fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
+    let mut pairs = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    let is_wanted = |(name, _): &(&str, &str)| *name == wanted;
+    let (_, value) = pairs.find(is_wanted)?;
+    // Two of one name come from two places, and one of them may not be ours (RFC 6265 §4.2.2).
+    let only = pairs.all(|pair| !is_wanted(&pair));
+    only.then(|| value.trim_matches('"').to_owned())
+}
+
+/// The headers of an identity; `None` if one cannot be put into a header as it is.
+fn identity(token: &Token) -> Option<HeaderMap> {
+    let text = |value: &str| {
+        let plain = value.bytes().all(|byte| matches!(byte, 0x21..=0x7e));
+        HeaderValue::from_str(value).ok().filter(|_| plain)
+    };
+    let list = |values: Vec<String>, separator: &str| {
+        let apart = values
+            .iter()
+            .all(|value| !value.contains(separator) && text(value).is_some());
+        HeaderValue::from_str(&values.join(separator))
+            .ok()
+            .filter(|_| apart)
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(SUBJECT, text(token.subject())?);
+    headers.insert(ISSUER, text(token.issuer())?);
+    headers.insert(SCOPE, list(token.scopes(), " ")?);
+    headers.insert(ROLES, list(token.roles(), ",")?);
+    let claims = URL_SAFE_NO_PAD.encode(token.payload());
+    headers.insert(CLAIMS, HeaderValue::from_str(&claims).ok()?);
+    Some(headers)
+}
+
+// === impl Need ===
+
+impl Need {
+    /// Adds what the query of the proxy's own request asks for; `true` if that is anything.
+    fn asks_more(&mut self, query: &str) -> bool {
+        let mut any = false;
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let list = match &*name {
+                "scope" => &mut self.scopes,
+                "role" => &mut self.roles,
+                _ => continue,
+            };
+            let wanted = value.split(' ').filter(|one| !one.is_empty());
+            list.extend(wanted.map(String::from));
+            any = true;
+        }
+        any
+    }
+
+    fn is_only_a_token(&self) -> bool {
+        self.scopes.is_empty() && self.roles.is_empty() && self.subjects.is_empty()
+    }
+
+    fn allow(&self, token: &Token) -> Result<(), Reject> {
+        if !self.scopes.iter().all(|scope| token.has_scope(scope)) {
+            return Err(Reject::InsufficientScope {
+                required: Some(self.scopes.join(" ").into()),
+            });
+        }
+        let roles = self.roles.iter().all(|role| token.has_role(role));
+        let subjects = self
+            .subjects
+            .iter()
+            .all(|subject| token.subject() == subject);
+        match roles && subjects {
+            true => Ok(()),
+            false => Err(Reject::InsufficientScope { required: None }),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A sign-out at the auth service, and how long it takes until a hundred APIs refuse the token that has not expired.
+//! `cargo nextest run --test sign_out --no-capture` prints the times.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use std::time::Duration;
+
+use keywheel::{Algorithm, Claims, Clock as _, SystemClock, Verifier};
+use serde_json::json;
+use support::process::{Home, request, request_with};
+
+const VERIFIERS: usize = 100;
+/// The promise.
+const WITHIN: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_out_reaches_a_hundred_verifiers_within_a_second_cached_tokens_included() {
+    let home = Home::with("jwks_max_age = \"10m\"");
+    let issuer = {
+        // The issuer's name must be where it is: a status list is fetched from its origin only.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("http://{}", free.local_addr().unwrap())
+    };
+    let mut command = home.command(&["serve"]);
+    command.env("KEYWHEEL_ISSUER", &issuer);
+    command.env("KEYWHEEL_LISTEN", issuer.strip_prefix("http://").unwrap());
+    let service = support::process::Service::start(command);
+
+    let body = json!({ "name": "Ada", "email": "ada@example.com", "password": "correct horse" })
+        .to_string();
+    let json = ("Content-Type", "application/json");
+    let reply = request_with(
+        service.public,
+        "POST",
+        "/api/auth/sign-up/email",
+        &[json],
+        &body,
+    );
+    let cookie = reply
+        .header("set-cookie")
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    let reply = request(
+        service.public,
+        "GET",
+        "/api/auth/token",
+        &[("Cookie", &cookie)],
+    );
+    let token = reply.json()["token"].as_str().unwrap().to_owned();
+
+    let mut verifiers = Vec::new();
+    for _ in 0..VERIFIERS {
+        let verifier = Verifier::builder()
+            .issuer(&issuer)
+            .audience("api")
+            .algorithms([Algorithm::EdDSA])
+            .build()
+            .unwrap();
+        // Twice: the second comes from the cache of accepted tokens.
+        verifier.verify::<Claims>(&token).await.unwrap();
+        verifier.try_verify::<Claims>(&token).unwrap();
+        verifiers.push(verifier);
+    }
+    // Each holds a request for the next list before anybody signs out.
+    support::eventually("everybody watches", || {
+        verifiers.iter().all(|verifier| {
+            let status = verifier.status();
+            status[0]
+                .status_lists
+                .iter()
+                .all(|list| format!("{:?}", list.updates) == "Push")
+        })
+    })
+    .await;
+
+    let started = SystemClock.monotonic();
+    let watching: Vec<_> = verifiers
+        .into_iter()
+        .map(|verifier| {
+            let token = token.clone();
+            tokio::spawn(async move {
+                loop {
+                    match verifier.try_verify::<Claims>(&token) {
+                        // Seldom enough that looking does not slow down what is looked at.
+                        Ok(_) => SystemClock.sleep(Duration::from_millis(10)).await,
+                        Err(reject) => {
+                            let at = SystemClock.monotonic() - started;
+                            return (reject.code(), at, verifier);
+                        }
+                    }
+                }
+            })
+        })
+        .collect();
+    let public = service.public;
+    let origin = issuer.clone();
+    let out = tokio::task::spawn_blocking(move || {
+        let headers = [("Cookie", cookie.as_str()), ("Origin", &origin)];
+        let status = request(public, "POST", "/api/auth/sign-out", &headers).status;
+        (status, SystemClock.monotonic())
+    });
+    let (status, answered) = out.await.unwrap();
+    assert_eq!(status, 200);
+    let mut times = Vec::new();
+    // None goes before the last is done: giving back ten thousand places of a cache takes a while.
+    let mut done = Vec::new();
+    for verifier in watching {
+        let (code, at, verifier) = verifier.await.unwrap();
+        done.push(verifier);
+        assert_eq!(code, "revoked");
+        times.push(at);
+    }
+    times.sort();
+    let percentile = |p: usize| times[(times.len() * p / 100).min(times.len() - 1)];
+    println!(
+        "sign-out → refusal at {VERIFIERS} verifiers: p50 {:?}, p99 {:?}, last {:?}, from the moment the request was sent \
+         (answered after {:?})",
+        percentile(50),
+        percentile(99),
+        times[times.len() - 1],
+        answered - started,
+    );
+    assert!(times[times.len() - 1] <= WITHIN, "{times:?}");
+}
