@@ -120,10 +120,12 @@ export async function betterAuth() {
   return { url, stop };
 }
 
-// `fetch` as a browser on a page of `origin` does it: it keeps cookies and says where it comes from.
+// `fetch` as a browser on a page of `origin` does it: it keeps cookies and says where it comes from. The paths are in `.asked`.
 export function cookieFetch(origin) {
   const jar = new Map();
-  return async (input, init = {}) => {
+  const asked = [];
+  async function browserFetch(input, init = {}) {
+    asked.push(new URL(input).pathname);
     const headers = new Headers(init.headers);
     headers.set("origin", origin);
     if (init.credentials === "include" && jar.size)
@@ -136,5 +138,6 @@ export function cookieFetch(origin) {
       else jar.set(name, value.join("="));
     }
     return response;
-  };
+  }
+  return Object.assign(browserFetch, { asked });
 }

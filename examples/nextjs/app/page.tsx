@@ -1,0 +1,16 @@
+import { redirect } from "next/navigation";
+
+import { Orders } from "./orders";
+import { currentSession } from "./session";
+
+/** A server component: it knows the user before anything is sent. */
+export default async function Page() {
+  const session = await currentSession();
+  if (!session) redirect("/sign-in");
+  return (
+    <main>
+      <h1>Hello {session.user.name}</h1>
+      <Orders />
+    </main>
+  );
+}
