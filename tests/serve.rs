@@ -443,10 +443,18 @@ fn two_services_share_one_ring() {
 fn a_supervisor_can_end_it() {
     let home = Home::new();
     assert_eq!(home.serve().terminate(), Some(0));
-    // And the keys are the same at the next start.
-    let before = home.list();
+    // And the keys are the same at the next start, but for what the clock alone changes.
+    let kept = || {
+        let mut keys = home.list();
+        for key in &mut keys {
+            let members = key.as_object_mut().expect("an object");
+            members.retain(|name, _| matches!(name.as_str(), "kid" | "alg" | "stage"));
+        }
+        keys
+    };
+    let before = kept();
     let _service = home.serve();
-    assert_eq!(home.list(), before);
+    assert_eq!(kept(), before);
 }
 
 #[test]
