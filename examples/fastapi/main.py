@@ -11,6 +11,7 @@ from typing import Annotated
 
 import jwt
 from fastapi import Depends, FastAPI, HTTPException
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
@@ -21,6 +22,15 @@ ALGORITHMS = ["EdDSA", "RS256"]
 REQUIRED = ["exp", "iat", "iss", "sub", "aud"]
 
 app = FastAPI()
+# The front end's pages may call, with their tokens. There are no cookies here, so none are allowed.
+WEB_ORIGIN = os.environ.get("WEB_ORIGIN", "http://localhost:3000")
+app.add_middleware(
+    CORSMiddleware,
+    allow_origins=[WEB_ORIGIN],
+    allow_methods=["GET", "POST"],
+    allow_headers=["Authorization", "Content-Type"],
+    expose_headers=["WWW-Authenticate"],
+)
 # Keeps the key set for as long as it is served with, and asks again for a key that it does not know.
 keys = jwt.PyJWKClient(f"{ISSUER}/.well-known/jwks.json", lifespan=300)
 bearer = HTTPBearer(auto_error=False)
