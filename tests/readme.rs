@@ -132,13 +132,11 @@ fn the_snippets_run_against_a_service_with_nothing_configured() {
     let interop = root().join("tests/interop");
     let shell = |line: &str| {
         let binaries = Path::new(env!("CARGO_BIN_EXE_keywheel")).parent().unwrap();
-        let path = format!("{}:{}", binaries.display(), std::env::var("PATH").unwrap());
         let mut command = Command::new("sh");
+        // Nothing of this process' environment could configure it but the path, and that gains the program.
         command
-            .args(["-c", line])
+            .args(["-c", &format!("PATH={}:$PATH; {line}", binaries.display())])
             .current_dir(folder.path())
-            .env_clear()
-            .env("PATH", path)
             .stdin(Stdio::null());
         Outcome::from(command.output().unwrap())
     };
