@@ -289,6 +289,7 @@ pub(crate) mod issuer {
     use std::time::Duration;
 
     use arc_swap::ArcSwapOption;
+    use http::StatusCode;
     use prometheus::core::Collector;
     use prometheus::{
         Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Registry,
@@ -513,9 +514,9 @@ pub(crate) mod issuer {
                 .set(i64::try_from(count).unwrap_or(i64::MAX));
         }
 
-        pub(crate) fn http_request(&self, route: &str, method: &str, status: u16) {
+        pub(crate) fn http_request(&self, route: &str, method: &str, status: StatusCode) {
             self.http_requests
-                .with_label_values(&[route, method, &status.to_string()])
+                .with_label_values(&[route, method, status.as_str()])
                 .inc();
         }
     }

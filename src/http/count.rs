@@ -6,18 +6,22 @@ use axum::response::Response;
 use http::Method;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::metrics::Metrics;
 
 type Counted = Pin<Box<dyn Future<Output = Response> + Send>>;
-type Count = fn(State<Metrics>, Request, Next) -> Counted;
+type Count = fn(State<Arc<Metrics>>, Request, Next) -> Counted;
 
 /// The layer that counts into `metrics`.
-pub(super) fn layer(metrics: &Metrics) -> FromFnLayer<Count, Metrics, (State<Metrics>, Request)> {
-    from_fn_with_state(metrics.clone(), count as Count)
+pub(super) fn layer(
+    metrics: &Metrics,
+) -> FromFnLayer<Count, Arc<Metrics>, (State<Arc<Metrics>>, Request)> {
+    // Shared: axum clones the state for every request, and a `Metrics` is many counts to clone.
+    from_fn_with_state(Arc::new(metrics.clone()), count as Count)
 }
 
-fn count(State(metrics): State<Metrics>, request: Request, next: Next) -> Counted {
+fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Counted {
     Box::pin(async move {
         let route = request.extensions().get::<MatchedPath>().cloned();
         let method = method_label(request.method());
@@ -25,7 +29,7 @@ fn count(State(metrics): State<Metrics>, request: Request, next: Next) -> Counte
         let route = route.as_ref().map_or("none", MatchedPath::as_str);
         metrics
             .issuer
-            .http_request(route, method, response.status().as_u16());
+            .http_request(route, method, response.status());
         response
     })
 }

@@ -347,8 +347,10 @@ impl<S: Send + Sync, C: ClaimSet> OptionalFromRequestParts<S> for Verified<C> {
 
 #[expect(clippy::result_large_err, reason = "axum's rejection is a response")]
 fn decode<C: ClaimSet>(token: Token) -> Result<Verified<C>, Response> {
-    let realm = token.audiences().into_iter().next().unwrap_or_default();
-    token
-        .decode()
-        .map_err(|reject| Denied::new(reject, &realm).into_response())
+    // Borrowed by nobody, and cheap to clone: the realm is only looked for when it is needed.
+    let refused = token.clone();
+    token.decode().map_err(|reject| {
+        let realm = refused.audiences().into_iter().next().unwrap_or_default();
+        Denied::new(reject, &realm).into_response()
+    })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, ORIGIN, REFERER, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, DATE, ORIGIN, REFERER, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -30,6 +30,8 @@ pub(super) fn cors(origins: &[String]) -> CorsLayer {
             HeaderName::from_static("set-auth-jwt"),
             RETRY_AFTER,
             HeaderName::from_static("x-retry-after"),
+            // By which a client can tell how far its clock is off.
+            DATE,
         ])
         .max_age(PREFLIGHT_MAX_AGE)
 }
