@@ -93,15 +93,18 @@ name = "other-api"
 [[audience]]
 name = "api"
 ttl = "2s"
+scopes = ["tasks:read", "tasks:write"]
+default_scopes = ["tasks:read"]
 """)
-    environment = os.environ | {"AUTH_ISSUER": auth, "API_AUDIENCE": "api"}
+    environment = os.environ | {"AUTH_ISSUER": auth, "API_AUDIENCE": "api", "TASKS_DB": f"{folder}/tasks.db"}
     service = subprocess.Popen([binary, "serve", "--config", str(config)], stderr=subprocess.DEVNULL)
     backend = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(api_port), "--log-level", "warning"]
     backend = subprocess.Popen(backend, cwd=HERE, env=environment)
     try:
         up(f"{auth}/api/auth/ok")
         up(f"{api}/docs")
-        check(auth, api)
+        check(auth, api, lambda *scopes: subprocess.run(
+            [binary, "users", "scopes", "ada@example.com", *scopes, "--config", str(config)], check=True, capture_output=True))
     finally:
         backend.terminate()
         service.terminate()
@@ -109,7 +112,7 @@ ttl = "2s"
         service.wait()
 
 
-def check(auth, api):
+def check(auth, api, grant_ada):
     users = []
     for name in ("ada", "bob"):
         body = {"name": name, "email": f"{name}@example.com", "password": "correct horse", "softwareBackground": "C"}
@@ -143,8 +146,18 @@ def check(auth, api):
         status, _, headers = personalize(authorization=f"Bearer {bad}")
         promise(f"with {what}: 401", (status, "invalid_token" in (headers["www-authenticate"] or "")), (401, True))
     promise("without `Bearer `: 401", personalize(authorization=good)[0], 401)
-    tasks = ask("GET", f"{api}/api/{ada}/tasks", authorization=f"Bearer {token()}")
-    promise("one's own tasks: 200", (tasks[0], tasks[1][0]["owner"]), (200, ada))
+    def own(method, body=None):
+        return ask(method, f"{api}/api/{ada}/tasks", body, authorization=f"Bearer {token()}")
+
+    promise("one's own tasks, none yet: 200", own("GET")[:2], (200, []))
+    status, _, headers = own("POST", {"title": "rotate the keys"})
+    promise("a task without the scope for it: 403", (status, 'scope="tasks:write"' in headers["www-authenticate"]), (403, True))
+    grant_ada("tasks:read", "tasks:write")
+    titles = ["rotate the keys", "'); drop table tasks; --"]
+    promise("with it: 201", [own("POST", {"title": title})[0] for title in titles], [201, 201])
+    promise("and they are kept", own("GET")[1], [{"owner": ada, "title": title} for title in titles])
+    status, _, _ = ask("POST", f"{api}/api/{bob}/tasks", {"title": "mine"}, authorization=f"Bearer {token()}")
+    promise("a task for somebody else: 403", status, 403)
     status, _, _ = ask("GET", f"{api}/api/{bob}/tasks", authorization=f"Bearer {token()}")
     promise("somebody else's tasks: 403", status, 403)
     status, _, _ = ask("GET", f"{api}/api/{bob}/tasks")

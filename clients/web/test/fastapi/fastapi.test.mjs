@@ -25,7 +25,7 @@ before(async () => {
   service = await keywheel({ origins: [site.url], settings: '[[audience]]\nname = "api"\nttl = "2s"' });
   const port = await freePort();
   api = `http://localhost:${port}`;
-  const env = { ...process.env, AUTH_ISSUER: service.url, API_AUDIENCE: "api", WEB_ORIGIN: site.url };
+  const env = { ...process.env, AUTH_ISSUER: service.url, API_AUDIENCE: "api", TASKS_DB: ":memory:", WEB_ORIGIN: site.url };
   const args = ["-m", "uvicorn", "main:app", "--port", String(port), "--log-level", "warning"];
   python = spawn(`${EXAMPLE}.venv/bin/python`, args, { cwd: EXAMPLE, env, stdio: "inherit" });
   await eventually("FastAPI is not up", async () => (await fetch(`${api}/docs`)).ok);
