@@ -259,6 +259,11 @@ async fn each_proxy_asks_in_its_own_words() {
     assert_eq!(ask("GET", "/envoy/orders/7", &[]).await, 200);
     assert_eq!(ask("POST", "/envoy/orders/7", &[]).await, 403);
     assert_eq!(ask("GET", "/envoy/orders/../admin", &[]).await, 403);
+    // The query is the client's, and no wish of the proxy's.
+    assert_eq!(
+        ask("GET", "/envoy/orders?role=admin&scope=x", &[]).await,
+        200
+    );
     // Envoy says what was asked for by asking; what a client adds in other proxies' words is nothing.
     let public = [("x-original-uri", "/public"), ("x-original-method", "GET")];
     assert_eq!(ask("POST", "/envoy/orders", &public).await, 403);

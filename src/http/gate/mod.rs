@@ -111,26 +111,30 @@ async fn by_headers(State(gate): State<Gate>, request: Request) -> Response {
         Err(OriginalError::Absent) if rules.rules.is_empty() => Ok(None),
         original => original.map(Some),
     };
-    answer(&rules, original, &parts).await
+    let more = parts.uri.query().unwrap_or_default();
+    answer(&rules, original, more, &parts).await
 }
 
 /// Envoy: the request itself, below a prefix.
 async fn by_request(State(gate): State<Gate>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
     let original = Original::from_request(ENVOY_PREFIX, &parts.uri, &parts.method);
-    answer(&gate.current(), original.map(Some), &parts).await
+    // The query is the client's here, and asks for nothing.
+    answer(&gate.current(), original.map(Some), "", &parts).await
 }
 
 async fn answer(
     rules: &GateRules,
     original: Result<Option<Original>, OriginalError>,
+    more: &str,
     request: &Parts,
 ) -> Response {
     let mut response = match original {
-        Ok(original) => decide(rules, original.as_ref(), request).await,
+        Ok(original) => decide(rules, original.as_ref(), more, request).await,
         Err(error) => {
             // 403 and not 400: nginx takes anything but 401 and 403 for a failure of its own.
-            tracing::warn!(%error, "a request that the rules cannot be applied to");
+            // Counted by its status; a line for each would let anyone fill the log.
+            tracing::debug!(%error, "a request that the rules cannot be applied to");
             let body = format!("the gate cannot tell what was asked for: {error}\n");
             (StatusCode::FORBIDDEN, body).into_response()
         }
@@ -143,12 +147,17 @@ async fn answer(
     response
 }
 
-async fn decide(rules: &GateRules, original: Option<&Original>, request: &Parts) -> Response {
+async fn decide(
+    rules: &GateRules,
+    original: Option<&Original>,
+    more: &str,
+    request: &Parts,
+) -> Response {
     let mut need = original.map_or_else(Need::default, |original| {
         rules.rules.need(&original.path, &original.method)
     });
     // A proxy's own configuration may ask for more, never for less.
-    if need.asks_more(request.uri.query().unwrap_or_default()) {
+    if need.asks_more(more) {
         need.access = Access::Token;
     }
     let context = RequestContext {
@@ -162,10 +171,7 @@ async fn decide(rules: &GateRules, original: Option<&Original>, request: &Parts)
     let outcome = match credentials {
         Ok(token) => {
             let allow = |token: &Token| need.allow(token);
-            rules
-                .verifier
-                .verify_and_allow(&token, context, allow)
-                .await
+            rules.verifier.verify_and_allow(token, context, allow).await
         }
         Err(reject) if need.access == Access::Public => return anonymous(Some(reject)),
         Err(reject) => {
@@ -201,13 +207,13 @@ fn anonymous(reject: Option<Reject>) -> Response {
 }
 
 /// The token of the request: its bearer credentials, or a cookie where that is meant for navigations.
-fn credentials(
+fn credentials<'h>(
     rules: &GateRules,
     original: Option<&Original>,
-    headers: &HeaderMap,
-) -> Result<String, Reject> {
+    headers: &'h HeaderMap,
+) -> Result<&'h str, Reject> {
     match (bearer(headers), &rules.cookie) {
-        (Ok(token), _) => Ok(token.to_owned()),
+        (Ok(token), _) => Ok(token),
         (Err(Reject::MissingToken), Some(name)) => {
             // A cookie is sent by any page's form or image: good for looking, not for changing anything.
             let is_safe = original
@@ -226,7 +232,7 @@ fn is_embedded_elsewhere(headers: &HeaderMap) -> bool {
     is("sec-fetch-site", "cross-site") && !is("sec-fetch-mode", "navigate")
 }
 
-fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
+fn cookie<'h>(headers: &'h HeaderMap, wanted: &str) -> Option<&'h str> {
     let mut pairs = headers
         .get_all(COOKIE)
         .iter()
@@ -237,7 +243,7 @@ fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let (_, value) = pairs.find(is_wanted)?;
     // Two of one name come from two places, and one of them may not be ours (RFC 6265 §4.2.2).
     let only = pairs.all(|pair| !is_wanted(&pair));
-    only.then(|| value.trim_matches('"').to_owned())
+    only.then(|| value.trim_matches('"'))
 }
 
 /// The headers of an identity; `None` if one cannot be put into a header as it is.
