@@ -3,7 +3,7 @@
 //! # Bird's eye
 //!
 //! ```text
-//! token   bytes → Compact → VerifyingKey by kid → signature → claims → Verified<C>
+//! token   bytes → Compact → VerifyingKey by kid → signature → claims → status bit → Verified<C>
 //! keys    remote: fetch → parse → KeySet ┐
 //!         local:  rotator → KeyRing ─────┴→ Publisher ⇒ ArcSwap<KeySet> ⇒ Reader
 //! miss    unknown kid → refresh (at most one fetch, bounded in rate) → publish → one more try
@@ -39,12 +39,12 @@
 //! | module | what it does | what it never does |
 //! | --- | --- | --- |
 //! | [`jose`] | parses and checks tokens, keys, claims | reads a clock, a file, a socket |
-//! | [`verify`] | the verdict; keys from anywhere | know that an issuer exists |
+//! | [`verify`] | the verdict; keys and status lists from anywhere | know that an issuer exists |
 //! | [`clock`] | the time | — |
 //! | [`metrics`], [`audit`] | what is counted, what is written down | hold a token |
 //! | `issue` | keys in stages, rotation, minting; accounts, sessions, lists of those that ended | read a request |
 //! | `store` | where keys, accounts and sessions are kept | decide what they do |
-//! | `http` | the routes of `keywheel serve`, the auth API's words, the page | change a key |
+//! | `http` | the routes of `keywheel serve` and `keywheel gate`, the auth API's words, the page | change a key |
 //! | `config` | the file and the environment, as typed values | act on them |
 //! | `cli` | one file per command | — |
 //!
@@ -53,6 +53,7 @@
 //! 1. The key owns the algorithm; the header may only agree with it.
 //! 2. A `Compact`, a `VerifyingKey`, a `Verified<C>` exists only if its checks have passed.
 //! 3. Nothing in a token or a fetched document chooses a URL, a file or a query: `jku`, `x5u`, `jwk`, `kid` are never followed.
+//!    One exception, for tokens whose signature was good: the status list they name, at the issuer's own origin alone.
 //! 4. A cache changes speed, never a verdict.
 //! 5. Proven removal beats every cache: a key that a good response lacks is gone at once.
 //! 6. A key signs only after it has been published for at least the JWKS max-age plus skew; it stays published until the last

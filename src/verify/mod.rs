@@ -1,7 +1,7 @@
 //! `Verifier`: the steps of one verification, in order, readable top to bottom.
 //!
 //! ```text
-//! bytes → (token cache hit?) → Compact → issuer by iss → VerifyingKey by kid → signature → claims → Verified<C>
+//! bytes → (token cache hit?) → Compact → issuer by iss → VerifyingKey by kid → signature → claims → status bit → Verified<C>
 //! ```
 //!
 //! The hot path takes no lock: it loads a snapshot, reads, and adds to counters. Nothing here knows that an issuer exists.
