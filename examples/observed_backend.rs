@@ -2,6 +2,7 @@
 //!
 //! `ISSUER=http://localhost:3001 LISTEN=127.0.0.1:8000 ADMIN_LISTEN=127.0.0.1:9303 cargo run --example observed_backend`
 #![allow(missing_docs)]
+#![expect(clippy::disallowed_methods, reason = "an example's settings")]
 
 use std::time::Duration;
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::jose::NumericDate;
+use crate::metrics::{AuditCounts, Metrics};
 use crate::verify::Reason;
 
 /// The tracing target of every audit line.
@@ -27,6 +28,7 @@ pub(crate) const DEFAULT_RATE: u32 = 100;
 /// What happened. The names are what people search for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
+#[repr(u8)]
 pub enum Event {
     /// A token was refused.
     VerificationFailed,
@@ -66,11 +68,37 @@ pub enum Event {
     PasswordChanged,
     /// An operator changed an account.
     UserChanged,
+    /// Lines before this one could not be written.
+    LinesLost,
 }
 
 // === impl Event ===
 
 impl Event {
+    /// Every event, in the order of their numbers.
+    pub const ALL: [Event; 20] = [
+        Event::VerificationFailed,
+        Event::Suppressed,
+        Event::KeyAnnounced,
+        Event::KeySigning,
+        Event::KeyRetired,
+        Event::KeyRemoved,
+        Event::KeyRevoked,
+        Event::AudienceMigrated,
+        Event::KeysExported,
+        Event::KeysRewrapped,
+        Event::Forced,
+        Event::TokenMinted,
+        Event::SignedUp,
+        Event::SignedIn,
+        Event::SignInFailed,
+        Event::SignedOut,
+        Event::SessionRevoked,
+        Event::PasswordChanged,
+        Event::UserChanged,
+        Event::LinesLost,
+    ];
+
     /// The value of the field `event`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -93,6 +121,7 @@ impl Event {
             Event::SessionRevoked => "session_revoked",
             Event::PasswordChanged => "password_changed",
             Event::UserChanged => "user_changed",
+            Event::LinesLost => "lines_lost",
         }
     }
 }
@@ -118,6 +147,8 @@ pub struct Fields<'a> {
     pub ip: Option<IpAddr>,
     /// The route's pattern, not the path.
     pub route: Option<&'a str>,
+    /// The request, as the log and the answer name it.
+    pub request_id: Option<&'a str>,
 }
 
 /// Writes audit lines, and sums what would be too many.
@@ -127,6 +158,7 @@ pub struct AuditLog {
     windows: [Window; Reason::ALL.len()],
     /// Of failed sign-ins, whatever their reason.
     sign_ins: Window,
+    counts: Option<AuditCounts>,
 }
 
 /// One second's failures of one reason.
@@ -147,29 +179,43 @@ impl AuditLog {
             rate,
             windows: Default::default(),
             sign_ins: Window::default(),
+            counts: None,
         }
+    }
+
+    /// Counts events and lines into these metrics.
+    pub fn counted(mut self, metrics: &Metrics) -> Self {
+        self.counts = Some(metrics.audit_counts());
+        self
     }
 
     /// Writes a line now, whatever the rate. Ask [`admits`](Self::admits) first for what can come in floods.
     pub fn write(&self, event: Event, fields: &Fields<'_>) {
+        if let Some(counts) = &self.counts {
+            counts.written(event);
+        }
         tracing::info!(target: TARGET, "{}", line(self.clock.now(), event, fields));
     }
 
     /// As [`write`](Self::write), unless too many of these have been written in this second: then it is counted, and summed up
     /// with the next that may.
     pub fn write_limited(&self, event: Event, fields: &Fields<'_>) {
-        if self.open(&self.sign_ins, event.name()) {
+        if self.open(&self.sign_ins, event, event.name()) {
             self.write(event, fields);
         }
     }
 
     /// Whether a refusal for this reason may be written now; if not, it is counted, and summed up with the next that may.
     pub fn admits(&self, reason: Reason) -> bool {
-        self.open(&self.windows[reason as usize], reason.code())
+        let window = &self.windows[reason as usize];
+        self.open(window, Event::VerificationFailed, reason.code())
     }
 
-    fn open(&self, window: &Window, name: &str) -> bool {
+    fn open(&self, window: &Window, event: Event, name: &str) -> bool {
         if !window.admit(self.clock.monotonic(), self.rate) {
+            if let Some(counts) = &self.counts {
+                counts.suppressed(event);
+            }
             return false;
         }
         // Relaxed: a count, which orders nothing.
@@ -223,10 +269,10 @@ struct Line<'a> {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-struct Texts<'a>(#[serde(serialize_with = "as_map")] [(&'static str, Option<Cow<'a, str>>); 9]);
+struct Texts<'a>(#[serde(serialize_with = "as_map")] [(&'static str, Option<Cow<'a, str>>); 10]);
 
 fn as_map<S: serde::Serializer>(
-    texts: &[(&'static str, Option<Cow<'_, str>>); 9],
+    texts: &[(&'static str, Option<Cow<'_, str>>); 10],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     let present = texts
@@ -250,10 +296,22 @@ fn line(now: NumericDate, event: Event, fields: &Fields<'_>) -> String {
             ("sid", fields.sid.map(cut)),
             ("ip", ip.map(Cow::Owned)),
             ("route", fields.route.map(cut)),
+            ("request_id", fields.request_id.map(cut)),
         ]),
     };
     // Strings under string keys: nothing that JSON could not hold.
     serde_json::to_string(&line).unwrap_or_default()
+}
+
+/// The line that tells of `count` lines that were lost.
+#[cfg(feature = "server")]
+pub(crate) fn lines_lost(now: NumericDate, count: u64) -> String {
+    let detail = format!("{count} lines of the log could not be written");
+    let fields = Fields {
+        detail: Some(&detail),
+        ..Fields::default()
+    };
+    line(now, Event::LinesLost, &fields)
 }
 
 /// RFC 3339 with milliseconds, UTC.

@@ -108,7 +108,7 @@ pub(super) fn run(args: GateArgs) -> Result<(), CliError> {
         if args.check {
             return check(&args, &config, &metrics);
         }
-        telemetry::start(&config.log)?;
+        telemetry::start(&config.log)?.counted(&metrics);
         let mut interrupt = Interrupt::listen()?;
         let verifier = build(&config, &metrics)?;
         let gate = Gate::new(decide_by(&config, verifier, &args.name())?);
@@ -116,11 +116,11 @@ pub(super) fn run(args: GateArgs) -> Result<(), CliError> {
         let admin = http::bind(config.admin_listen).await?;
         let address =
             |listener: &tokio::net::TcpListener| listener.local_addr().map_err(CliError::failed);
-        eprintln!(
+        super::output::note(&format!(
             "keywheel gate serves proxies on http://{}, metrics and health on http://{}",
             address(&public)?,
             address(&admin)?
-        );
+        ));
         let (stop, stopped) = watch::channel(false);
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(http::run(public, gate.router(&metrics), stopped.clone()));

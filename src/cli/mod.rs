@@ -7,6 +7,7 @@ mod doctor;
 mod explain;
 mod gate;
 mod keys;
+mod log_writer;
 mod output;
 mod serve;
 mod service;
@@ -139,7 +140,7 @@ pub fn main() -> ExitCode {
         Err(CliError::Failed(message)) => (3, message),
     };
     if !message.is_empty() {
-        eprintln!("keywheel: {message}");
+        output::note(&format!("keywheel: {message}"));
     }
     ExitCode::from(code)
 }

@@ -22,6 +22,11 @@ pub(super) fn line(text: &str) -> Result<(), CliError> {
     }
 }
 
+/// One line on stderr for whoever started this; that nobody can read it is no reason to end.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
 /// Columns with a heading: aligned on a terminal, separated by tabs elsewhere.
 pub(super) fn table<const N: usize>(
     heading: [&str; N],

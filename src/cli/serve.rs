@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::service::SigningIn;
-use super::{CliError, ConfigArgs, key_store, runtime, telemetry};
+use super::{CliError, ConfigArgs, key_store, output, runtime, telemetry};
 use crate::audit::AuditLog;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -38,9 +38,9 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
     let config = args.config.load()?;
     config.wrapping_keys()?;
     if args.check {
-        return super::output::line("the configuration is good");
+        return output::line("the configuration is good");
     }
-    telemetry::start(&config.log)?;
+    let losses = telemetry::start(&config.log)?;
     raise_file_limit();
     let runtime = runtime()?;
     runtime.block_on(async {
@@ -51,10 +51,11 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
         let admin = http::bind(config.admin_listen).await?;
         let page = PageSettings::default();
         let service = AuthService::start(&config, public, admin, page, stopped).await?;
-        eprintln!(
+        losses.counted(&service.metrics);
+        output::note(&format!(
             "keywheel serves {} on http://{}, metrics and health on http://{}",
             config.issuer, service.public, service.admin
-        );
+        ));
         interrupt.wait().await;
         tracing::info!("stopping");
         // Fails only if everything that would hear it has stopped already.
@@ -88,6 +89,7 @@ pub(super) struct AuthService {
     pub(super) public: std::net::SocketAddr,
     pub(super) admin: std::net::SocketAddr,
     pub(super) issuer: Issuer,
+    pub(super) metrics: Metrics,
     tasks: tokio::task::JoinSet<std::io::Result<()>>,
 }
 
@@ -103,7 +105,7 @@ impl AuthService {
         stop: watch::Receiver<bool>,
     ) -> Result<Self, CliError> {
         let metrics = Metrics::new().map_err(CliError::failed)?;
-        let audit = AuditLog::new(Arc::new(SystemClock), config.log.audit_rate);
+        let audit = AuditLog::new(Arc::new(SystemClock), config.log.audit_rate).counted(&metrics);
         let issuer = open(config.clone(), metrics.clone(), &audit).await?;
         for problem in issuer.problems() {
             tracing::warn!(%problem, "not everything can be used; the rest serves");
@@ -113,7 +115,8 @@ impl AuthService {
             public.local_addr().map_err(CliError::failed)?,
             admin.local_addr().map_err(CliError::failed)?,
         );
-        let auth_audit = Arc::new(AuditLog::new(Arc::new(SystemClock), config.log.audit_rate));
+        let auth_audit = AuditLog::new(Arc::new(SystemClock), config.log.audit_rate);
+        let auth_audit = Arc::new(auth_audit.counted(&metrics));
         let signing_in = SigningIn::open(config, &issuer, auth_audit, &metrics).await?;
         let mut tasks = tokio::task::JoinSet::new();
         let lists = signing_in.lists.clone();
@@ -149,6 +152,7 @@ impl AuthService {
             public: public_address,
             admin: admin_address,
             issuer,
+            metrics,
             tasks,
         })
     }

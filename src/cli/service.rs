@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::http::{AuthApi, StoreProbe};
 use crate::issue::{Accounts, AuthStore, Issuer, Passwords, Sessions, StatusLists};
 use crate::metrics::Metrics;
+use crate::metrics::issuer::Store;
 use crate::store::Database;
 
 /// How often living sessions are counted for the metrics.
@@ -48,10 +49,16 @@ impl SigningIn {
             0 => std::thread::available_parallelism().map_or(1, |n| n.get().saturating_sub(1)),
             n => n,
         };
-        let passwords = Passwords::new(settings.argon2, at_once, settings.hashes_waiting);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let passwords = Passwords::new(
+            settings.argon2,
+            at_once,
+            settings.hashes_waiting,
+            clock.clone(),
+            metrics,
+        );
         let passwords = passwords.map_err(CliError::failed)?;
         let accounts = Accounts::new(sessions, passwords, config.account_settings());
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let api = AuthApi::open(accounts, config, &*store, audit, clock, metrics).await?;
         Ok(SigningIn { api, lists, store })
     }
@@ -73,7 +80,9 @@ impl SigningIn {
         async move {
             loop {
                 // What keeps it from being counted, the probe says.
-                if let Ok(count) = store.count_sessions(SystemClock.now()).await {
+                let counted = store.count_sessions(SystemClock.now()).await;
+                metrics.issuer.store_up(Store::Accounts, counted.is_ok());
+                if let Ok(count) = counted {
                     metrics.issuer.sessions_active(count);
                 }
                 tokio::select! {

@@ -10,16 +10,18 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::CliError;
+use super::log_writer::LogLosses;
 use crate::audit;
 use crate::config::{Log, LogFormat};
 
-/// Starts logging for the whole process.
-pub(super) fn start(log: &Log) -> Result<(), CliError> {
+/// Starts logging for the whole process; gives what counts the lines that are lost.
+pub(super) fn start(log: &Log) -> Result<LogLosses, CliError> {
     let filter = EnvFilter::try_new(&log.level)
         .map_err(|error| CliError::Usage(format!("log.level: `{}`: {error}", log.level)))?;
+    let losses = LogLosses::default();
     let base = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(losses.clone());
     let started = match log.format {
         LogFormat::Json => base
             .fmt_fields(JsonFields::new())
@@ -29,7 +31,8 @@ pub(super) fn start(log: &Log) -> Result<(), CliError> {
             .event_format(WithAudit(Format::default().with_target(false)))
             .try_init(),
     };
-    started.map_err(CliError::failed)
+    started.map_err(CliError::failed)?;
+    Ok(losses)
 }
 
 /// Any format, but for audit lines: those are whole already.

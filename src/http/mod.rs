@@ -9,12 +9,13 @@ mod jwks;
 mod metadata;
 mod pages;
 mod prefer;
+mod request_id;
 mod security;
 mod serve;
 mod status_list;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use http::header::{ETAG, HeaderName};
 use tower_http::cors::{Any, CorsLayer};
@@ -54,6 +55,7 @@ pub fn service_router(
         .merge(auth::router(api))
         .merge(pages::router(page))
         .layer(count::layer(metrics))
+        .layer(from_fn(request_id::identify))
         .layer(from_fn_with_state(https, security::headers))
 }
 

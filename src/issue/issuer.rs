@@ -19,7 +19,7 @@ use super::status_list::StatusReference;
 use super::watchers::Watchers;
 use crate::clock::Clock;
 use crate::jose::{Algorithm, NumericDate, SigningError, SigningKey, base64url};
-use crate::metrics::issuer::IssuerMetrics;
+use crate::metrics::issuer::{IssuerMetrics, Store};
 use crate::store::{KeyProblem, KeyStore, Revision, StoreError, StoredKeys};
 
 /// `typ` of the tokens (RFC 9068 §2.1).
@@ -464,6 +464,7 @@ impl Issuer {
         let published = Arc::new(Published::new(stored, Some(&before))?);
         let is_revocation = published.revokes_what_was_in(&before);
         self.inner.published.store(published.clone());
+        self.count_transitions(&before.ring, &published.ring);
         // After the set is in force: whoever is woken by this must find the new one.
         self.inner.watchers.publish(&published.etag, is_revocation);
         self.show_keys();
@@ -508,6 +509,22 @@ impl Issuer {
         self.inner
             .last_error
             .store(error.map(|error| Arc::new(error.to_string())));
+        self.inner.metrics.store_up(Store::Keys, error.is_none());
+    }
+
+    /// Whoever made them: the command line changes the store and has no metrics that anybody would scrape.
+    fn count_transitions(&self, before: &KeyRing, now: &KeyRing) {
+        for key in &now.keys {
+            if before.get(&key.kid).map(|before| before.stage) != Some(key.stage) {
+                let cause = key
+                    .causes
+                    .get(&key.stage)
+                    .map_or("unknown", |cause| cause.name());
+                self.inner
+                    .metrics
+                    .transition(key.alg, key.stage.name(), cause);
+            }
+        }
     }
 
     fn show_keys(&self) {

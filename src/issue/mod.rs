@@ -34,6 +34,7 @@ pub use issuer::{
 pub use key_record::{KeyRecord, Stage};
 pub use migration::{Migration, algorithm_for};
 pub use operator::{Breaks, Intent, Refused, migrate, revoke, rotate};
+pub(crate) use passwords::HashQueue;
 pub use passwords::{Argon2Settings, HashError, Passwords};
 pub use ring::{KeyRing, MaxAgePromise, RingError};
 pub use rotation::{RotationPolicy, step};

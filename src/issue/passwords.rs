@@ -9,6 +9,8 @@ use serde::Deserialize;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::store::PasswordHash;
 
 const SALT_BYTES: usize = 16;
@@ -75,8 +77,40 @@ pub struct Passwords {
     argon2: Argon2<'static>,
     /// Whose check takes as long as a user's and never succeeds: for addresses without an account.
     decoy: Arc<PasswordHash>,
+    queue: HashQueue,
+    clock: Arc<dyn Clock>,
+    seconds: prometheus::Histogram,
+}
+
+/// The places of those who are at it and of those who wait. Clones are the same queue.
+#[derive(Debug, Clone)]
+pub(crate) struct HashQueue {
+    /// Of both.
     admitted: Arc<Semaphore>,
     running: Arc<Semaphore>,
+    at_once: usize,
+    waiting: usize,
+}
+
+// === impl HashQueue ===
+
+impl HashQueue {
+    fn new(at_once: usize, waiting: usize) -> Self {
+        HashQueue {
+            admitted: Arc::new(Semaphore::new(at_once + waiting)),
+            running: Arc::new(Semaphore::new(at_once)),
+            at_once,
+            waiting,
+        }
+    }
+
+    /// How many passwords are being hashed, and how many wait for it.
+    pub(crate) fn lengths(&self) -> (usize, usize) {
+        let places = self.at_once + self.waiting;
+        let admitted = places.saturating_sub(self.admitted.available_permits());
+        let running = self.at_once - self.running.available_permits().min(self.at_once);
+        (running, admitted.saturating_sub(running))
+    }
 }
 
 // === impl Passwords ===
@@ -90,17 +124,22 @@ impl Passwords {
         settings: Argon2Settings,
         at_once: usize,
         waiting: usize,
+        clock: Arc<dyn Clock>,
+        metrics: &Metrics,
     ) -> Result<Self, HashError> {
         let params = settings.params().map_err(|_| HashError::System)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let mut unknown = [0; 32];
         aws_lc_rs::rand::fill(&mut unknown).map_err(|_| HashError::System)?;
         let decoy = Arc::new(hash(&argon2, &unknown)?);
+        let queue = HashQueue::new(at_once.max(1), waiting);
+        metrics.issuer.watch_passwords(queue.clone());
         Ok(Passwords {
             argon2,
             decoy,
-            admitted: Arc::new(Semaphore::new(at_once.max(1) + waiting)),
-            running: Arc::new(Semaphore::new(at_once.max(1))),
+            queue,
+            clock,
+            seconds: metrics.issuer.password_hash_seconds(),
         })
     }
 
@@ -153,14 +192,17 @@ impl Passwords {
         &self,
         job: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, HashError> {
-        let admitted = self.admitted.clone().try_acquire_owned();
+        let admitted = self.queue.admitted.clone().try_acquire_owned();
         let admitted = admitted.map_err(|_| HashError::Busy)?;
-        let running = self.running.clone().acquire_owned().await;
+        let running = self.queue.running.clone().acquire_owned().await;
         let running = running.map_err(|_| HashError::System)?;
         let this = self.clone();
         // Its places go with the job, not with the request: a client that goes away frees nothing that is still in use.
         let job = tokio::task::spawn_blocking(move || {
+            let started = this.clock.monotonic();
             let done = job(&this);
+            let took = this.clock.monotonic().saturating_sub(started);
+            this.seconds.observe(took.as_secs_f64());
             drop((admitted, running));
             done
         });
@@ -187,13 +229,18 @@ mod tests {
         lanes: 1,
     };
 
+    fn passwords(settings: Argon2Settings) -> Passwords {
+        let metrics = Metrics::new().unwrap();
+        Passwords::new(settings, 1, 1, Arc::new(crate::SystemClock), &metrics).unwrap()
+    }
+
     fn secret(text: &str) -> Zeroizing<String> {
         Zeroizing::new(text.to_owned())
     }
 
     #[tokio::test]
     async fn a_password_is_right_or_wrong_and_an_unknown_user_is_wrong() {
-        let passwords = Passwords::new(CHEAP, 1, 1).unwrap();
+        let passwords = passwords(CHEAP);
         let hash = passwords.hash(secret("correct horse")).await.unwrap();
         assert!(hash.0.starts_with("$argon2id$v=19$m=8,t=1,p=1$"));
         let right = passwords.check(secret("correct horse"), Some(hash.clone()));
@@ -207,13 +254,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_hash_by_other_settings_is_renewed_when_its_password_is_at_hand() {
-        let old = Passwords::new(CHEAP, 1, 1).unwrap();
+        let old = passwords(CHEAP);
         let hash = old.hash(secret("p")).await.unwrap();
         let new = Argon2Settings {
             iterations: 2,
             ..CHEAP
         };
-        let new = Passwords::new(new, 1, 1).unwrap();
+        let new = passwords(new);
         let Verdict::Right {
             renewed: Some(renewed),
         } = new.check(secret("p"), Some(hash.clone())).await.unwrap()
@@ -229,15 +276,22 @@ mod tests {
 
     #[tokio::test]
     async fn beyond_the_bound_nobody_waits() {
-        let passwords = Passwords::new(CHEAP, 1, 1).unwrap();
-        let _running = passwords.running.clone().acquire_owned().await.unwrap();
+        let passwords = passwords(CHEAP);
+        let _running = passwords
+            .queue
+            .running
+            .clone()
+            .acquire_owned()
+            .await
+            .unwrap();
         let waiting = [(); 2].map(|()| {
             let passwords = passwords.clone();
             tokio::spawn(async move { passwords.hash(secret("p")).await })
         });
-        while passwords.admitted.available_permits() > 0 {
+        while passwords.queue.admitted.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
+        assert_eq!(passwords.queue.lengths(), (1, 1));
         assert_eq!(passwords.hash(secret("p")).await, Err(HashError::Busy));
         drop(_running);
         for hash in waiting {

@@ -137,10 +137,6 @@ impl Issuer {
             done = carry_out(writer, ring, self.policy(), &transitions, now, None)?;
             Ok(true)
         })?;
-        for done in &done {
-            self.metrics()
-                .transition(done.alg, done.stage.name(), done.cause.name());
-        }
         Ok(done)
     }
 

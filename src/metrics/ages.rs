@@ -4,8 +4,8 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use prometheus::GaugeVec;
 use prometheus::core::Collector;
-use prometheus::{GaugeVec, Opts};
 
 use crate::clock::Clock;
 use crate::verify::source::SourceState;
@@ -28,12 +28,11 @@ struct WatchedSource {
 // === impl Ages ===
 
 impl Ages {
-    pub(super) fn new(name: &str, help: &str) -> Result<Self, prometheus::Error> {
-        let opts = Opts::new(format!("keywheel_{name}"), help);
-        Ok(Ages {
-            gauges: GaugeVec::new(opts, &["issuer"])?,
+    pub(super) fn new(gauges: GaugeVec) -> Self {
+        Ages {
+            gauges,
             sources: Arc::default(),
-        })
+        }
     }
 
     /// From now on the age of this source is shown.

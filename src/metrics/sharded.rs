@@ -3,6 +3,7 @@
 //! One atomic integer that two cores add to takes a verified token from the cache some 100 ns more, the line going back and forth;
 //! counting would be the lock that the hot path does not have.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -32,11 +33,8 @@ struct Shard(AtomicU64);
 
 impl ShardedCounter {
     fn new(exposed: IntCounter) -> Self {
-        let cores = std::thread::available_parallelism().map_or(MAX_SHARDS, usize::from);
-        // Twice as many as cores, for threads that are not at work; a power of two, for `inc`.
-        let count = (2 * cores).next_power_of_two().min(MAX_SHARDS);
         ShardedCounter {
-            shards: (0..count).map(|_| Shard::default()).collect(),
+            shards: (0..shard_count()).map(|_| Shard::default()).collect(),
             shown: AtomicU64::new(0),
             exposed,
         }
@@ -59,13 +57,37 @@ impl ShardedCounter {
     }
 }
 
+/// How many shards there are: twice as many as cores, for threads that are not at work; a power of two, for `thread_number`'s use.
+pub(super) fn shard_count() -> usize {
+    let cores = std::thread::available_parallelism().map_or(MAX_SHARDS, usize::from);
+    (2 * cores).next_power_of_two().min(MAX_SHARDS)
+}
+
 /// A number of this thread's own, from 0 on.
 #[inline]
-fn thread_number() -> usize {
+pub(super) fn thread_number() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed));
     // A thread that is ending counts with the first.
     NUMBER.try_with(|number| *number).unwrap_or(0)
+}
+
+/// Of so many calls on one thread, [`is_sampled`] picks one. Two readings of the clock take about half as long as looking up a
+/// token that was seen before: timing each would cost more than it tells.
+pub(crate) const SAMPLED: u64 = 64;
+
+/// Whether this call is the one in [`SAMPLED`].
+#[inline]
+pub(crate) fn is_sampled() -> bool {
+    thread_local!(static CALLS: Cell<u64> = const { Cell::new(0) });
+    // A thread that is ending samples nothing.
+    CALLS
+        .try_with(|calls| {
+            let count = calls.get().wrapping_add(1);
+            calls.set(count);
+            count.is_multiple_of(SAMPLED)
+        })
+        .unwrap_or(false)
 }
 
 /// A metric whose series are sharded.

@@ -421,7 +421,7 @@ impl VerifierBuilder {
                     publisher,
                     clock.clone(),
                     self.refresh.clone(),
-                    metrics.source(&name),
+                    metrics.source(&name, self.refresh.max_stale),
                 )),
                 (None, _) => None,
             };
@@ -455,7 +455,8 @@ impl VerifierBuilder {
             inner: Arc::new(Inner {
                 trusted: trusted.into(),
                 max_token_bytes: self.max_token_bytes.unwrap_or(MAX_TOKEN_BYTES),
-                audit: AuditLog::new(clock.clone(), self.audit_rate.unwrap_or(DEFAULT_RATE)),
+                audit: AuditLog::new(clock.clone(), self.audit_rate.unwrap_or(DEFAULT_RATE))
+                    .counted(&metrics),
                 no_issuer: metrics.outcomes(NO_ISSUER),
                 cache: TokenCache::new(self.token_cache.unwrap_or(DEFAULT_SLOTS)),
                 cache_results: metrics.token_cache(),

@@ -15,7 +15,7 @@ use axum::extract::{
 use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -112,6 +112,7 @@ impl Shared {
                 .get::<ConnectInfo<SocketAddr>>()
                 .map(|info| info.0.ip()),
             route: route.map(MatchedPath::as_str),
+            request_id: request_id(&parts.headers),
         };
         let credentials = match bearer(&parts.headers) {
             Ok(credentials) => credentials,
@@ -209,6 +210,19 @@ where
             }
         })
     }
+}
+
+/// What a request is called, where something in front of it has given it a name.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest name that is taken: UUIDs and hexadecimal digests fit.
+const MAX_REQUEST_ID_BYTES: usize = 64;
+
+/// The request's name, if it is one: letters, digits, and what commonly stands between them.
+pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+    let is_one = (1..=MAX_REQUEST_ID_BYTES).contains(&id.len()) && id.bytes().all(is_plain);
+    is_one.then_some(id)
 }
 
 /// The one bearer credential of a request (RFC 6750 §2.1); the scheme's name is case-insensitive (RFC 9110 §11.1).

@@ -109,9 +109,16 @@ impl Auth {
             lists.clone(),
             config.session_settings(),
         );
-        let passwords = Passwords::new(config.accounts.argon2, 2, 64).expect("passwords");
+        let passwords = Passwords::new(
+            config.accounts.argon2,
+            2,
+            64,
+            Arc::new(clock.clone()),
+            &metrics,
+        )
+        .expect("passwords");
         let accounts = Accounts::new(sessions, passwords, config.account_settings());
-        let audit = keywheel::audit::AuditLog::new(Arc::new(clock.clone()), 100);
+        let audit = keywheel::audit::AuditLog::new(Arc::new(clock.clone()), 100).counted(&metrics);
         let api = AuthApi::open(
             accounts,
             &config,

@@ -15,6 +15,7 @@ use super::limits::Limited;
 use super::{AuthApi, Caller, view};
 use crate::audit::{Event, Fields};
 use crate::issue::{AccountError, SignUp, SignedIn};
+use crate::metrics::issuer::SignIn as Outcome;
 use crate::store::{Session, User, Which};
 
 const SET_AUTH_TOKEN: HeaderName = HeaderName::from_static("set-auth-token");
@@ -76,7 +77,7 @@ pub(super) async fn sign_in(State(api): State<AuthApi>, request: Request) -> Ans
         .sign_in(&email, password, remembered, &caller.client)
         .await;
     let signed_in = outcome.inspect_err(|error| api.sign_in_failed(&caller, "sign-in", error))?;
-    api.inner.metrics.issuer.sign_in("signed_in");
+    api.inner.metrics.issuer.sign_in(Outcome::SignedIn);
     api.write(
         Event::SignedIn,
         &caller,
@@ -259,14 +260,7 @@ impl AuthApi {
     fn limit(&self, caller: &Caller, what: &'static str, by: Limited<'_>) -> Result<(), ApiError> {
         let admitted = self.inner.limits.admit(what, caller.ip, by);
         admitted.inspect_err(|_| {
-            self.inner.metrics.issuer.sign_in("rate_limited");
-            let fields = Fields {
-                reason: Some("rate_limited"),
-                ip: caller.ip,
-                route: Some(what),
-                ..Fields::default()
-            };
-            self.inner.audit.write_limited(Event::SignInFailed, &fields);
+            self.turned_away(caller, what, Outcome::RateLimited);
         })
     }
 
@@ -291,6 +285,7 @@ impl AuthApi {
             sub: Some(&user.id),
             sid: session.map(|session| session.id.as_str()),
             ip: caller.ip,
+            request_id: caller.request_id.as_deref(),
             ..Fields::default()
         };
         self.inner.audit.write(event, &fields);
@@ -302,6 +297,7 @@ impl AuthApi {
                 sub: Some(&user.id),
                 sid: Some(sid),
                 ip: caller.ip,
+                request_id: caller.request_id.as_deref(),
                 ..Fields::default()
             };
             self.inner.audit.write(Event::SessionRevoked, &fields);
@@ -309,21 +305,26 @@ impl AuthApi {
     }
 
     fn sign_in_failed(&self, caller: &Caller, route: &'static str, error: &AccountError) {
-        let reason = match error {
+        let outcome = match error {
             AccountError::InvalidCredentials | AccountError::InvalidPassword => {
-                "invalid_credentials"
+                Outcome::InvalidCredentials
             }
-            AccountError::Disabled => "disabled",
-            AccountError::Hash(_) => "busy",
-            AccountError::Store(_) | AccountError::System(_) => "unavailable",
+            AccountError::Disabled => Outcome::Disabled,
+            AccountError::Hash(_) => Outcome::Busy,
+            AccountError::Store(_) | AccountError::System(_) => Outcome::Unavailable,
             // Typing errors of people who sign up.
             _ => return,
         };
-        self.inner.metrics.issuer.sign_in(reason);
+        self.turned_away(caller, route, outcome);
+    }
+
+    fn turned_away(&self, caller: &Caller, route: &'static str, outcome: Outcome) {
+        self.inner.metrics.issuer.sign_in(outcome);
         let fields = Fields {
-            reason: Some(reason),
+            reason: Some(outcome.name()),
             ip: caller.ip,
             route: Some(route),
+            request_id: caller.request_id.as_deref(),
             ..Fields::default()
         };
         self.inner.audit.write_limited(Event::SignInFailed, &fields);

@@ -28,6 +28,7 @@ use crate::config::{Config, Network};
 use crate::issue::{Accounts, Client, SessionToken, Sessions};
 use crate::metrics::Metrics;
 use crate::store::{Session, StoreError, User};
+use crate::verify::request_id;
 
 /// The name of the cookie secret among the store's shared values.
 const COOKIE_SECRET: &str = "cookie_secret";
@@ -56,6 +57,8 @@ struct Caller {
     token: Option<SessionToken>,
     /// Whether it came with a session cookie, good or not.
     has_cookie: bool,
+    /// What the request is called.
+    request_id: Option<String>,
 }
 
 // === impl AuthApi ===
@@ -80,6 +83,7 @@ impl AuthApi {
                 store.shared_value(COOKIE_SECRET, &first).await?
             }
         };
+        metrics.issuer.expect_sign_ins();
         Ok(AuthApi {
             inner: Arc::new(Inner {
                 cookies: Cookies::new(&config.sessions.cookie_prefix, config.is_https(), &secret),
@@ -120,6 +124,7 @@ impl AuthApi {
             ip,
             token,
             has_cookie,
+            request_id: request_id(headers).map(String::from),
         }
     }
 

@@ -21,7 +21,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use super::count;
 use crate::metrics::Metrics;
-use crate::verify::{Denied, Reject, RequestContext, Token, Verifier, bearer};
+use crate::verify::{Denied, Reject, RequestContext, Token, Verifier, bearer, request_id};
 use original::{Original, OriginalError};
 use rules::Need;
 pub use rules::{Access, Rule, RuleError, Rules};
@@ -166,6 +166,7 @@ async fn decide(
             .get::<ConnectInfo<SocketAddr>>()
             .map(|info| info.0.ip()),
         route: Some("/verify"),
+        request_id: request_id(&request.headers),
     };
     let credentials = credentials(rules, original, &request.headers);
     let outcome = match credentials {

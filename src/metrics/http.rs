@@ -1,0 +1,174 @@
+//! What an HTTP server counts: requests and how long they took, by route. Found without a lock, for the gate's every answer
+//! passes here.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::StatusCode;
+
+use super::catalogue::Registrar;
+use super::histogram::{ShardedHistogram, ShardedHistogramVec};
+use super::sharded::{ShardedCounter, ShardedCounterVec};
+
+/// Upper bounds in nanoseconds: the gate answers in tens of microseconds, a password takes some 20 ms, a full queue of them
+/// seconds.
+const REQUEST_BOUNDS: &[u64] = &[
+    25_000,
+    50_000,
+    100_000,
+    250_000,
+    500_000,
+    1_000_000,
+    2_500_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    50_000_000,
+    100_000_000,
+    250_000_000,
+    1_000_000_000,
+    5_000_000_000,
+];
+
+/// The metrics of servers.
+#[derive(Debug, Clone)]
+pub(crate) struct HttpMetrics {
+    requests: ShardedCounterVec,
+    seconds: ShardedHistogramVec,
+    routes: Arc<ArcSwap<Routes>>,
+}
+
+type Routes = HashMap<Box<str>, Arc<Route>>;
+
+/// What is counted for one route.
+#[derive(Debug)]
+struct Route {
+    pattern: Box<str>,
+    /// By method and status, as they come up: a handful.
+    answers: ArcSwap<Vec<Answers>>,
+    seconds: Arc<ShardedHistogram>,
+}
+
+#[derive(Debug, Clone)]
+struct Answers {
+    method: &'static str,
+    status: StatusCode,
+    counter: Arc<ShardedCounter>,
+}
+
+// === impl HttpMetrics ===
+
+impl HttpMetrics {
+    pub(super) fn register(to: &mut Registrar<'_>) -> Result<Self, prometheus::Error> {
+        Ok(HttpMetrics {
+            requests: to.sharded_counters(
+                "http_requests_total",
+                &["route", "method", "status"],
+                "HTTP requests answered, by route, method and status; a rise of 5xx is the service's own trouble.",
+            )?,
+            seconds: to.sharded_histograms(
+                "http_request_seconds",
+                "route",
+                REQUEST_BOUNDS,
+                "Seconds from a request's head to its answer's, by route; those of watchers, which may be held, are left out.",
+            )?,
+            routes: Arc::default(),
+        })
+    }
+
+    /// One more answer. `route` is a pattern of the route table, `method` one of the standard's or `other`; `took` is `None`
+    /// for a request that may have been held.
+    pub(crate) fn answered(
+        &self,
+        route: &str,
+        method: &'static str,
+        status: StatusCode,
+        took: Option<Duration>,
+    ) {
+        let count = |route: &Route| {
+            route.count(&self.requests, method, status);
+            if let Some(took) = took {
+                route.seconds.observe(took, 1);
+            }
+        };
+        // Borrowed, not cloned: a count of references would be passed between cores.
+        match self.routes.load().get(route) {
+            Some(route) => count(route),
+            None => count(&self.add(route)),
+        }
+    }
+
+    fn add(&self, pattern: &str) -> Arc<Route> {
+        let new = Arc::new(Route {
+            pattern: pattern.into(),
+            answers: ArcSwap::default(),
+            seconds: self.seconds.histogram(pattern),
+        });
+        let before = self.routes.rcu(|routes| {
+            let mut routes = Routes::clone(routes);
+            routes.entry(pattern.into()).or_insert_with(|| new.clone());
+            routes
+        });
+        before.get(pattern).cloned().unwrap_or(new)
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    fn count(&self, requests: &ShardedCounterVec, method: &'static str, status: StatusCode) {
+        let is_this = |answers: &&Answers| answers.status == status && answers.method == method;
+        if let Some(known) = self.answers.load().iter().find(is_this) {
+            return known.counter.inc();
+        }
+        let counter = requests.counter(&[&self.pattern, method, status.as_str()]);
+        counter.inc();
+        let new = Answers {
+            method,
+            status,
+            counter,
+        };
+        self.answers.rcu(|answers| {
+            let mut answers = Vec::clone(answers);
+            // Two threads may have found it missing: it is the same counter, and stands here once.
+            if !answers.iter().any(|answers| is_this(&answers)) {
+                answers.push(new.clone());
+            }
+            answers
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Metrics;
+
+    #[test]
+    fn answers_are_counted_by_route_method_and_status_from_any_thread() {
+        let metrics = Metrics::new().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for status in [StatusCode::OK, StatusCode::UNAUTHORIZED] {
+                        let took = Some(Duration::from_micros(30));
+                        metrics.http.answered("/a/{b}", "GET", status, took);
+                        metrics.http.answered("/a/{b}", "POST", status, None);
+                    }
+                });
+            }
+        });
+        let text = metrics.render();
+        for line in [
+            r#"keywheel_http_requests_total{method="GET",route="/a/{b}",status="200"} 4"#,
+            r#"keywheel_http_requests_total{method="POST",route="/a/{b}",status="401"} 4"#,
+            r#"keywheel_http_request_seconds_bucket{route="/a/{b}",le="0.000025"} 0"#,
+            r#"keywheel_http_request_seconds_bucket{route="/a/{b}",le="0.00005"} 8"#,
+            r#"keywheel_http_request_seconds_count{route="/a/{b}"} 8"#,
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+    }
+}
