@@ -40,10 +40,12 @@ impl Html {
         self.add("</section>", &[]);
     }
 
+    /// On a phone the style sheet lays rows out as a grid; the roles keep them rows of a table for a reader of the screen.
     fn event_table(&mut self, lines: &[Arc<str>], caption: &str, now: NumericDate) {
         self.add(
-            "<table class=\"events\"><caption>{}</caption><thead><tr><th scope=\"col\">When</th><th scope=\"col\">Event</th>\
-             <th scope=\"col\">What it says</th></tr></thead><tbody>",
+            "<table class=\"events\" role=\"table\"><caption>{}</caption><thead role=\"rowgroup\"><tr role=\"row\">\
+             <th scope=\"col\" role=\"columnheader\">When</th><th scope=\"col\" role=\"columnheader\">Event</th>\
+             <th scope=\"col\" role=\"columnheader\">What it says</th></tr></thead><tbody role=\"rowgroup\">",
             &[&caption],
         );
         for line in lines {
@@ -57,7 +59,7 @@ impl Html {
 
     fn event(&mut self, line: &Map<String, Value>, now: NumericDate) {
         let text = |name: &str| line.get(name).and_then(Value::as_str);
-        self.add("<tr><td>", &[]);
+        self.add("<tr role=\"row\"><td role=\"cell\">", &[]);
         match text("time").map(|time| (time, moment(time))) {
             Some((_, Some(at))) => self.moment(at, now),
             Some((time, None)) => self.add("{}", &[&time]),
@@ -70,13 +72,13 @@ impl Html {
             _ => "plain",
         };
         self.add(
-            "</td><td><span class=\"event {}\">{}</span>",
+            "</td><td role=\"cell\"><span class=\"event {}\">{}</span>",
             &[&tone, &event],
         );
         if let Some(reason) = text("reason") {
             self.add(" <code class=\"reason\">{}</code>", &[&reason]);
         }
-        self.add("</td><td>", &[]);
+        self.add("</td><td role=\"cell\">", &[]);
         if let Some(detail) = text("detail") {
             self.add("<span class=\"detail\">{}</span> ", &[&detail]);
         }

@@ -183,7 +183,7 @@ impl Html {
             return;
         }
         self.add(
-            "<h3>Ended sessions</h3><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Status lists\"><table>\
+            "<h3>Ended sessions</h3><table>\
              <caption>Status lists that tokens refer to</caption><thead><tr>\
              <th scope=\"col\">List</th><th scope=\"col\" class=\"number\">Room for</th><th scope=\"col\">Confirmed</th>\
              <th scope=\"col\">Changes</th></tr></thead><tbody>",
@@ -206,6 +206,6 @@ impl Html {
                 &[&list.uri, &capacity, &age, &updates],
             );
         }
-        self.add("</tbody></table></div>", &[]);
+        self.add("</tbody></table>", &[]);
     }
 }
