@@ -45,7 +45,10 @@ impl Html {
             left,
         ] {
             match at {
-                Some(at) => self.add("</td><td>{}", &[&utc(at).trim_end_matches(" UTC")]),
+                Some(at) => self.add(
+                    "</td><td class=\"at\">{}",
+                    &[&utc(at).trim_end_matches(" UTC")],
+                ),
                 None => self.add("</td><td>–", &[]),
             }
         }
