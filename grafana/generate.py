@@ -148,7 +148,7 @@ def graph(title, description, unit, targets, width=8, height=8, stacked=False, b
         "thresholdsStyle": {"mode": "off"},
     }
     options = {
-        "legend": {"calcs": ["lastNotNull", "max"], "displayMode": "table", "placement": "bottom", "showLegend": True},
+        "legend": {"calcs": ["lastNotNull", "max"], "displayMode": "table", "placement": "bottom", "showLegend": True, "sortBy": "Max", "sortDesc": True},
         "tooltip": {"mode": "multi", "sort": "desc", "hideZeros": True},
     }
     return panel("timeseries", title, description, unit, targets, width, height, options, custom, **{"min": 0, **defaults})
@@ -320,6 +320,8 @@ def verification():
     of = f'{at}, issuer=~"$issuer"'
     total = f"keywheel_verifications_total{{{of}}}"
     refused = f'keywheel_verifications_total{{{of}, outcome!="accepted"}}'
+    known = f'keywheel_verifications_total{{{of}, issuer!="none"}}'
+    known_refused = f'keywheel_verifications_total{{{of}, issuer!="none", outcome!="accepted"}}'
     share = f"sum(rate({refused}[$__rate_interval])) / sum(rate({total}[$__rate_interval]))"
     return dashboard(
         "keywheel-verification",
@@ -367,9 +369,13 @@ def verification():
                 stacked=True, overrides=colours(OUTCOMES),
             ),
             graph(
-                "Share refused, by issuer", "Share of each issuer's tokens that were refused; `none` are tokens of no configured issuer, and requests without one.",
+                "Share refused, by issuer", "Share of each configured issuer's tokens that were refused. Tokens of any other, and requests without one, are always refused.",
                 "percentunit",
-                query(f"sum by (issuer) (rate({refused}[$__rate_interval])) / (sum by (issuer) (rate({total}[$__rate_interval])) > 0)", "{{issuer}}"),
+                query(
+                    f"sum by (issuer) (rate({known_refused}[$__rate_interval])) "
+                    f"/ (sum by (issuer) (rate({known}[$__rate_interval])) > 0)",
+                    "{{issuer}}",
+                ),
                 max=1,
             ),
             graph("Verifications, by issuer", "Tokens verified each second, by the configured issuer.", "ops",
@@ -403,7 +409,7 @@ def verification():
                 overrides=colours(FETCHES),
             ),
             graph("Seconds of a fetch", "Median and 99th percentile of a key set fetch; held requests are left out.", "s",
-                  quantiles("keywheel_jwks_fetch_seconds", of, window="$__range")),
+                  quantiles("keywheel_jwks_fetch_seconds", of, window="$__range"), width=12),
             graph(
                 "Refreshes suppressed", "Fetches that an unknown kid asked for and did not get. With `unknown_key` it is a flood of invented kids, and it costs the issuer nothing.",
                 "ops",
@@ -411,16 +417,17 @@ def verification():
                     query(f"sum by (issuer) (rate(keywheel_jwks_refreshes_suppressed_total{{{of}}}[$__rate_interval]))", "suppressed {{issuer}}"),
                     query(f'sum by (issuer) (rate(keywheel_verifications_total{{{of}, outcome="unknown_key"}}[$__rate_interval]))', "unknown_key {{issuer}}"),
                 ],
+                width=12,
             ),
             graph("Status list age", "Since each verifier last had the list of ended sessions or had it confirmed, the oldest of several. Keywheel's expire after 15 minutes; tokens that refer to an expired one are refused.",
-                  "s", query(f"max by (instance, issuer) (keywheel_status_list_age_seconds{{{of}}})", "{{instance}} {{issuer}}")),
+                  "s", query(f"max by (instance, issuer) (keywheel_status_list_age_seconds{{{of}}})", "{{instance}} {{issuer}}"), width=12),
             graph("Status list fetches", "Fetches of status lists each second, by result: a session that ends anywhere is `pushed` to everyone.", "ops",
-                  query(f"sum by (result) (rate(keywheel_status_list_fetches_total{{{of}}}[$__rate_interval]))", "{{result}}"), overrides=colours(FETCHES)),
+                  query(f"sum by (result) (rate(keywheel_status_list_fetches_total{{{of}}}[$__rate_interval]))", "{{result}}"), width=12, overrides=colours(FETCHES)),
             row("Audit"),
             graph("Audit lines", "Audit lines each second: `suppressed` in a flood and summed in one line, `lost` because the log could not be written.", "ops",
-                  query(f"sum by (result) (rate(keywheel_audit_lines_total{{{at}}}[$__rate_interval]))", "{{result}}"), overrides=colours(AUDIT)),
+                  query(f"sum by (result) (rate(keywheel_audit_lines_total{{{at}}}[$__rate_interval]))", "{{result}}"), width=12, overrides=colours(AUDIT)),
             graph("Audit lines not written", "Audit lines each minute that are not in the log, by instance.", "none",
-                  query(f'60 * sum by (instance, result) (rate(keywheel_audit_lines_total{{{at}, result!="written"}}[$__rate_interval]))', "{{result}} {{instance}}")),
+                  query(f'60 * sum by (instance, result) (rate(keywheel_audit_lines_total{{{at}, result!="written"}}[$__rate_interval]))', "{{result}} {{instance}}"), width=12),
         ],
     )
 
@@ -553,7 +560,7 @@ def auth():
             graph("Tokens issued", "Tokens minted each second, by audience and algorithm; `other` are audiences that the configuration does not name.", "ops",
                   query(f"sum by (audience, alg) (rate(keywheel_tokens_issued_total{{{at}}}[$__rate_interval]))", "{{audience}} {{alg}}"), stacked=True),
             graph("Sessions", "Sessions that have neither ended nor expired, counted every 15 s.", "none",
-                  query(f"max by (instance) (keywheel_sessions_active{{{at}}})", "{{instance}}"), steps=True),
+                  query(f"max by (instance) (keywheel_sessions_active{{{at}}} and on (job, instance) keywheel_store_up)", "{{instance}}"), steps=True),
             timeline("Stores", "Whether each store answers: without `accounts` nobody signs in, without `keys` nothing rotates.",
                      query(f"min by (instance, store) (keywheel_store_up{{{at}}})", "{{store}} {{instance}}"), {0: ("down", BAD), 1: ("up", GOOD)}, width=8),
             row("HTTP"),

@@ -3,6 +3,8 @@
 //! Strings from outside are escaped and cut; failures over a rate per reason are counted and summed into one line, so that a
 //! flood cannot fill a disk. Never holds a token, a cookie or a key.
 
+mod recent;
+
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use crate::clock::Clock;
 use crate::jose::NumericDate;
 use crate::metrics::{AuditCounts, Metrics};
 use crate::verify::Reason;
+
+pub use recent::{Failures, LINES, MINUTES, Recent};
 
 /// The tracing target of every audit line.
 pub const TARGET: &str = "keywheel::audit";
@@ -159,6 +163,7 @@ pub struct AuditLog {
     /// Of failed sign-ins, whatever their reason.
     sign_ins: Window,
     counts: Option<AuditCounts>,
+    recent: Option<Arc<Recent>>,
 }
 
 /// One second's failures of one reason.
@@ -180,6 +185,15 @@ impl AuditLog {
             windows: Default::default(),
             sign_ins: Window::default(),
             counts: None,
+            recent: None,
+        }
+    }
+
+    /// From now on also keeps what it writes, and counts what it does not, in `recent`.
+    pub fn remembering(self, recent: Arc<Recent>) -> Self {
+        AuditLog {
+            recent: Some(recent),
+            ..self
         }
     }
 
@@ -194,12 +208,21 @@ impl AuditLog {
         if let Some(counts) = &self.counts {
             counts.written(event);
         }
-        tracing::info!(target: TARGET, "{}", line(self.clock.now(), event, fields));
+        let Some(recent) = &self.recent else {
+            tracing::info!(target: TARGET, "{}", line(self.clock.now(), event, fields));
+            return;
+        };
+        let line = line(self.clock.now(), event, fields);
+        tracing::info!(target: TARGET, "{line}");
+        recent.keep(line);
     }
 
     /// As [`write`](Self::write), unless too many of these have been written in this second: then it is counted, and summed up
     /// with the next that may.
     pub fn write_limited(&self, event: Event, fields: &Fields<'_>) {
+        if let (Event::SignInFailed, Some(recent)) = (event, &self.recent) {
+            recent.sign_in_failed(fields.reason, self.clock.monotonic());
+        }
         if self.open(&self.sign_ins, event, event.name()) {
             self.write(event, fields);
         }
@@ -207,6 +230,9 @@ impl AuditLog {
 
     /// Whether a refusal for this reason may be written now; if not, it is counted, and summed up with the next that may.
     pub fn admits(&self, reason: Reason) -> bool {
+        if let Some(recent) = &self.recent {
+            recent.refused(reason, self.clock.monotonic());
+        }
         let window = &self.windows[reason as usize];
         self.open(window, Event::VerificationFailed, reason.code())
     }

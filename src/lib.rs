@@ -44,7 +44,7 @@
 //! | [`metrics`], [`audit`] | what is counted, what is written down | hold a token |
 //! | `issue` | keys in stages, rotation, minting; accounts, sessions, lists of those that ended | read a request |
 //! | `store` | where keys, accounts and sessions are kept | decide what they do |
-//! | `http` | the routes of `keywheel serve` and `keywheel gate`, the auth API's words, the page | change a key |
+//! | `http` | the routes of `keywheel serve` and `keywheel gate`, the auth API's words, the pages | change a key |
 //! | `config` | the file and the environment, as typed values | act on them |
 //! | `cli` | one file per command | — |
 //!

@@ -1,6 +1,7 @@
 //! `keywheel gate`: says to a proxy whether a request may pass, and who it is from.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -8,7 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::serve::Interrupt;
-use super::{CliError, runtime, telemetry};
+use super::{CliError, output, runtime, telemetry};
+use crate::audit::Recent;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::gate::{GateConfig, IssuerConfig};
 use crate::http;
@@ -105,26 +107,30 @@ pub(super) fn run(args: GateArgs) -> Result<(), CliError> {
     let runtime = runtime()?;
     runtime.block_on(async {
         let metrics = Metrics::new().map_err(CliError::failed)?;
+        let recent = Arc::new(Recent::default());
         if args.check {
-            return check(&args, &config, &metrics);
+            return check(&args, &config, &metrics, &recent);
         }
         telemetry::start(&config.log)?.counted(&metrics);
         let mut interrupt = Interrupt::listen()?;
-        let verifier = build(&config, &metrics)?;
+        let verifier = build(&config, &metrics, &recent)?;
         let gate = Gate::new(decide_by(&config, verifier, &args.name())?);
         let public = http::bind(config.listen).await?;
         let admin = http::bind(config.admin_listen).await?;
         let address =
             |listener: &tokio::net::TcpListener| listener.local_addr().map_err(CliError::failed);
-        super::output::note(&format!(
-            "keywheel gate serves proxies on http://{}, metrics and health on http://{}",
+        output::note(&format!(
+            "keywheel gate serves proxies on http://{}, a page, metrics and health on http://{}",
             address(&public)?,
             address(&admin)?
         ));
         let (stop, stopped) = watch::channel(false);
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(http::run(public, gate.router(&metrics), stopped.clone()));
-        let health = Health(gate.clone());
+        let health = Health {
+            gate: gate.clone(),
+            recent: recent.clone(),
+        };
         tasks.spawn(http::run(admin, health.router(), stopped));
         let reloading = Reload {
             args,
@@ -132,6 +138,7 @@ pub(super) fn run(args: GateArgs) -> Result<(), CliError> {
             running: config,
             gate,
             metrics,
+            recent,
         };
         tokio::select! {
             () = interrupt.wait() => {}
@@ -146,17 +153,27 @@ pub(super) fn run(args: GateArgs) -> Result<(), CliError> {
     })
 }
 
-fn check(args: &GateArgs, config: &GateConfig, metrics: &Metrics) -> Result<(), CliError> {
-    let verifier = build(config, metrics)?;
+fn check(
+    args: &GateArgs,
+    config: &GateConfig,
+    metrics: &Metrics,
+    recent: &Arc<Recent>,
+) -> Result<(), CliError> {
+    let verifier = build(config, metrics, recent)?;
     let rules = decide_by(config, verifier, &args.name())?;
     for line in rules.rules.ambiguities() {
-        super::output::line(&format!("note: {line}"))?;
+        output::line(&format!("note: {line}"))?;
     }
-    super::output::line("the configuration is good")
+    output::line("the configuration is good")
 }
 
-fn build(config: &GateConfig, metrics: &Metrics) -> Result<Verifier, CliError> {
-    let builder = Verifier::builder().metrics(metrics);
+/// What went before stays in sight when the verifier is another: it counts and remembers where the old one did.
+fn build(
+    config: &GateConfig,
+    metrics: &Metrics,
+    recent: &Arc<Recent>,
+) -> Result<Verifier, CliError> {
+    let builder = Verifier::builder().metrics(metrics).remember(recent);
     config
         .verifier(builder)
         .map_err(|error| CliError::Usage(error.to_string()))
@@ -172,15 +189,19 @@ fn decide_by(config: &GateConfig, verifier: Verifier, name: &str) -> Result<Gate
     })
 }
 
-/// `/readyz` and the like, of whichever verifier decides at the moment.
-struct Health(Gate);
+/// The page, `/readyz` and the like, of whichever verifier decides at the moment.
+struct Health {
+    gate: Gate,
+    recent: Arc<Recent>,
+}
 
 // === impl Health ===
 
 impl Health {
     fn router(self) -> axum::Router {
-        let gate = self.0;
-        axum::Router::new().fallback(move |request: axum::extract::Request| {
+        let Health { gate, recent } = self;
+        let page = http::gate_page(gate.clone(), recent, Arc::new(SystemClock));
+        page.fallback(move |request: axum::extract::Request| {
             let routes = health_routes(&gate.current().verifier);
             async move {
                 let Ok(answer) = tower_service::Service::call(&mut { routes }, request).await;
@@ -197,6 +218,7 @@ struct Reload {
     running: GateConfig,
     gate: Gate,
     metrics: Metrics,
+    recent: Arc<Recent>,
 }
 
 // === impl Reload ===
@@ -234,7 +256,7 @@ impl Reload {
         let same = config.issuer == self.running.issuer && config.log == self.running.log;
         let verifier = match same {
             true => current.verifier.clone(),
-            false => build(&config, &self.metrics)?,
+            false => build(&config, &self.metrics, &self.recent)?,
         };
         let rules = decide_by(&config, verifier.clone(), &self.args.name())?;
         if !same {

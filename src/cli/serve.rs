@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::service::SigningIn;
 use super::{CliError, ConfigArgs, key_store, output, runtime, telemetry};
-use crate::audit::AuditLog;
+use crate::audit::{AuditLog, Recent};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::http::{self, PageSettings};
@@ -53,7 +53,7 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
         let service = AuthService::start(&config, public, admin, page, stopped).await?;
         losses.counted(&service.metrics);
         output::note(&format!(
-            "keywheel serves {} on http://{}, metrics and health on http://{}",
+            "keywheel serves {} on http://{}, the key page, metrics and health on http://{}",
             config.issuer, service.public, service.admin
         ));
         interrupt.wait().await;
@@ -105,7 +105,9 @@ impl AuthService {
         stop: watch::Receiver<bool>,
     ) -> Result<Self, CliError> {
         let metrics = Metrics::new().map_err(CliError::failed)?;
+        let recent = Arc::new(Recent::default());
         let audit = AuditLog::new(Arc::new(SystemClock), config.log.audit_rate).counted(&metrics);
+        let audit = Arc::new(audit.remembering(recent.clone()));
         let issuer = open(config.clone(), metrics.clone(), &audit).await?;
         for problem in issuer.problems() {
             tracing::warn!(%problem, "not everything can be used; the rest serves");
@@ -115,9 +117,7 @@ impl AuthService {
             public.local_addr().map_err(CliError::failed)?,
             admin.local_addr().map_err(CliError::failed)?,
         );
-        let auth_audit = AuditLog::new(Arc::new(SystemClock), config.log.audit_rate);
-        let auth_audit = Arc::new(auth_audit.counted(&metrics));
-        let signing_in = SigningIn::open(config, &issuer, auth_audit, &metrics).await?;
+        let signing_in = SigningIn::open(config, &issuer, audit.clone(), &metrics).await?;
         let mut tasks = tokio::task::JoinSet::new();
         let lists = signing_in.lists.clone();
         let public_router = http::service_router(
@@ -134,7 +134,8 @@ impl AuthService {
             tokio::join!(counting, publishing);
             Ok(())
         });
-        let admin_router = http::admin_router(issuer.clone(), Some(signing_in.probe()), &metrics);
+        let probe = Some(signing_in.probe());
+        let admin_router = http::admin_router(issuer.clone(), probe, recent, &metrics);
         tasks.spawn(http::run(admin, admin_router, stop.clone()));
         let (watched, mut stopping) = (issuer.clone(), stop.clone());
         tasks.spawn(async move {

@@ -1,4 +1,4 @@
-//! The admin listener: `/metrics`, `/healthz`, `/readyz`, `/watchers`. Reads only; changes are made by the command line on the store.
+//! The admin listener besides its page: `/metrics`, `/healthz`, `/readyz`, `/watchers`. Reads only; changes are made by the command line on the store.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
 
+use crate::audit::Recent;
 use crate::issue::{Issuer, StatusLists, WatcherStatus};
 use crate::metrics::Metrics;
 use crate::store::SessionStore;
@@ -16,7 +17,21 @@ use crate::store::SessionStore;
 pub(super) struct Admin {
     pub(super) issuer: Issuer,
     pub(super) store: Option<StoreProbe>,
+    pub(super) recent: Arc<Recent>,
     pub(super) metrics: Metrics,
+}
+
+// === impl Admin ===
+
+impl Admin {
+    /// What keeps the service from being ready.
+    pub(super) async fn problems(&self) -> Vec<String> {
+        let mut problems = self.issuer.problems();
+        if let Some(store) = &self.store {
+            problems.extend(store.problems().await);
+        }
+        problems
+    }
 }
 
 /// Tells whether the store of accounts and sessions answers, and whether what it says is published.
@@ -52,10 +67,7 @@ pub(super) async fn healthz() -> &'static str {
 
 /// Ready: every algorithm has a usable signer, the key store can be followed, the database answers; if not, the body says what is wrong.
 pub(super) async fn readyz(State(admin): State<Admin>) -> Response {
-    let mut problems = admin.issuer.problems();
-    if let Some(store) = &admin.store {
-        problems.extend(store.problems().await);
-    }
+    let problems = admin.problems().await;
     let status = if problems.is_empty() {
         StatusCode::OK
     } else {

@@ -1,6 +1,7 @@
 //! The HTTP service: the route tables, and nothing else.
 
 mod admin;
+mod admin_page;
 mod auth;
 mod client_ip;
 mod count;
@@ -14,6 +15,8 @@ mod security;
 mod serve;
 mod status_list;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
@@ -21,10 +24,12 @@ use http::header::{ETAG, HeaderName};
 use tower_http::cors::{Any, CorsLayer};
 
 pub use admin::StoreProbe;
+pub use admin_page::gate_page;
 pub use auth::AuthApi;
 pub use pages::PageSettings;
 pub use serve::{ListenError, bind, run};
 
+use crate::audit::Recent;
 use crate::issue::{Issuer, StatusLists};
 use crate::metrics::Metrics;
 
@@ -81,16 +86,24 @@ fn public_documents() -> CorsLayer {
         .expose_headers([ETAG, HeaderName::from_static("preference-applied")])
 }
 
-/// What the admin listener answers; it changes nothing.
-pub fn admin_router(issuer: Issuer, store: Option<StoreProbe>, metrics: &Metrics) -> Router {
+/// What the admin listener answers; it changes nothing. `recent` is what the audit trail remembers.
+pub fn admin_router(
+    issuer: Issuer,
+    store: Option<StoreProbe>,
+    recent: Arc<Recent>,
+    metrics: &Metrics,
+) -> Router {
+    let admin = admin::Admin {
+        issuer,
+        store,
+        recent,
+        metrics: metrics.clone(),
+    };
     Router::new()
         .route("/metrics", get(admin::metrics))
         .route("/healthz", get(admin::healthz))
         .route("/readyz", get(admin::readyz))
         .route("/watchers", get(admin::watchers))
-        .with_state(admin::Admin {
-            issuer,
-            store,
-            metrics: metrics.clone(),
-        })
+        .with_state(admin.clone())
+        .merge(admin_page::keys_page(admin))
 }

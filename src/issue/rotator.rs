@@ -1,5 +1,6 @@
 //! Carries transitions out: makes keys, saves, and only then lets anybody see; and the loop that does so in a server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -61,7 +62,7 @@ pub(super) fn save(writer: &dyn KeyWriter, ring: &mut KeyRing) -> Result<(), Sto
 }
 
 /// Keeps the issuer in step with its store and its plan, until `stop` changes or its sender is gone.
-pub async fn run(issuer: Issuer, audit: AuditLog, mut stop: watch::Receiver<bool>) {
+pub async fn run(issuer: Issuer, audit: Arc<AuditLog>, mut stop: watch::Receiver<bool>) {
     let mut last_error = None;
     loop {
         tokio::select! {

@@ -14,7 +14,7 @@ use super::status::{ListMaker, StatusCheck, StatusLists};
 use super::tables::{DEFAULT_TABLES, Tables};
 use super::token_cache::{DEFAULT_SLOTS, TokenCache};
 use super::{Inner, Trusted, Verifier};
-use crate::audit::{AuditLog, DEFAULT_RATE};
+use crate::audit::{AuditLog, DEFAULT_RATE, Recent};
 use crate::clock::{Clock, SystemClock};
 use crate::jose::{Algorithm, JwkSet, MAX_TOKEN_BYTES, Policy, TypRule};
 use crate::metrics::{Metrics, NO_ISSUER};
@@ -236,6 +236,7 @@ pub struct VerifierBuilder {
     refresh: RefreshPolicy,
     rule: UrlRule,
     audit_rate: Option<u32>,
+    recent: Option<Arc<Recent>>,
     client: Option<reqwest::Client>,
     clock: Option<Arc<dyn Clock>>,
     metrics: Option<Metrics>,
@@ -368,6 +369,12 @@ impl VerifierBuilder {
         self
     }
 
+    /// Where the last audit lines and the failures of the last hour are kept, for a page that shows them. Nowhere by default.
+    pub fn remember(mut self, recent: &Arc<Recent>) -> Self {
+        self.recent = Some(recent.clone());
+        self
+    }
+
     /// One's own HTTP client, for proxies, private CAs and client certificates. It should follow no redirects: an answer from
     /// elsewhere than it was asked of is refused.
     pub fn http_client(mut self, client: reqwest::Client) -> Self {
@@ -451,12 +458,16 @@ impl VerifierBuilder {
                 name,
             });
         }
+        let mut audit =
+            AuditLog::new(clock.clone(), self.audit_rate.unwrap_or(DEFAULT_RATE)).counted(&metrics);
+        if let Some(recent) = self.recent {
+            audit = audit.remembering(recent);
+        }
         Ok(Verifier {
             inner: Arc::new(Inner {
                 trusted: trusted.into(),
                 max_token_bytes: self.max_token_bytes.unwrap_or(MAX_TOKEN_BYTES),
-                audit: AuditLog::new(clock.clone(), self.audit_rate.unwrap_or(DEFAULT_RATE))
-                    .counted(&metrics),
+                audit,
                 no_issuer: metrics.outcomes(NO_ISSUER),
                 cache: TokenCache::new(self.token_cache.unwrap_or(DEFAULT_SLOTS)),
                 cache_results: metrics.token_cache(),

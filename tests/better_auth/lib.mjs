@@ -55,7 +55,8 @@ export function announced(child, beginning) {
     const timer = setTimeout(() => reject(new Error(`not up in time: ${text}`)), START_DEADLINE_MS);
     child.stderr.on("data", (chunk) => {
       text += chunk;
-      const line = text.split("\n").find((line) => line.startsWith(beginning));
+      // What comes after the last newline may be half a line.
+      const line = text.split("\n").slice(0, -1).find((line) => line.startsWith(beginning));
       if (line === undefined) return;
       clearTimeout(timer);
       resolve(line);

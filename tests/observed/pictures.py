@@ -1,5 +1,6 @@
 """Draws each dashboard from the story's data: one PNG with a panel a cell, placed and coloured as its JSON says."""
 
+import math
 import re
 import textwrap
 from pathlib import Path
@@ -28,6 +29,18 @@ def name_of(legend: str, labels: dict[str, str]) -> str:
     if legend == "__auto":
         return ", ".join(value for key, value in labels.items() if key != "__name__") or "value"
     return re.sub(r"\{\{(\w+)\}\}", lambda m: labels.get(m[1], ""), legend)
+
+
+def broken(times: list[float], values: list[float]) -> tuple[list[float], list[float]]:
+    """A gap is a gap, and no line across it."""
+    made: tuple[list[float], list[float]] = ([], [])
+    for at, value in zip(times, values):
+        if made[0] and at - made[0][-1] > 0.75:
+            made[0].append(made[0][-1] + 0.5)
+            made[1].append(math.nan)
+        made[0].append(at)
+        made[1].append(value)
+    return made
 
 
 class Album:
@@ -64,8 +77,9 @@ class Album:
         step = "steps-post" if custom["lineInterpolation"] == "stepAfter" else "default"
         base: dict[float, float] = {}
         for n, (name, times, values) in enumerate(found):
+            times, values = broken(times, values)
             style = self.style(panel, name, n)
-            label = f"{name}: {number(values[-1], unit)}, max {number(max(values), unit)}"
+            label = f"{name}: {number(values[-1], unit)}, max {number(max(value for value in values if value == value), unit)}"
             below = [base.get(at, 0.0) if stacked else 0.0 for at in times]
             top = [low + value for low, value in zip(below, values)]
             if custom["drawStyle"] == "bars":
@@ -107,7 +121,8 @@ class Album:
         for row, (_, times, values) in enumerate(found):
             for at, value in zip(times, values):
                 ax.barh(row, 0.55, left=at, height=0.85, color=states.get(f"{value:.0f}", {}).get("color", "#FF00FF"), linewidth=0)
-        ax.set_yticks(range(len(found)), [name[:26] for name, _, _ in found], fontsize=5)
+            ax.text(0.3, row, name[:40], color="#FFFFFF", fontsize=5, va="center")
+        ax.set_yticks([])
         ax.set_xlim(0, self.end - self.start)
         ax.invert_yaxis()
         handles = [plt.Rectangle((0, 0), 1, 1, color=state["color"]) for state in states.values()]

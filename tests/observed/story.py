@@ -77,6 +77,8 @@ class Story:
         (self.home / name / "gate.toml").write_text(
             f'listen = "127.0.0.1:{self.port[name]}"\nadmin_listen = "{self.instance(name)}"\n'
             f'[[issuer]]\nname = "{self.issuer}"\naudience = ["api", "reports"]\nstatus = "ignore"\n'
+            # So that a flood is summed on a slow machine too.
+            "[log]\naudit_rate = 20\n"
         )
         self.world.start(name, self.world.keywheel, "gate", "--config", "gate.toml", log=log)
 
@@ -341,6 +343,8 @@ class Story:
         promise("sign-ins ended like this", wanted <= sign_ins, wanted - sign_ins)
         results = seen("sum by (result) (keywheel_jwks_fetches_total)", "result")
         promise("key sets were pushed, and could not be had", {"pushed", "transport"} <= results, results)
+        lines = seen("sum by (result) (keywheel_audit_lines_total)", "result")
+        promise("audit lines were written, summed and lost", {"written", "suppressed", "lost"} <= lines, lines)
         promise("the backend answered with these", {("backend", 200), ("backend", 401), ("backend", 403)} <= self.statuses, self.statuses)
         promise("the gate answered with these", {("gate", 200), ("gate", 401)} <= self.statuses, self.statuses)
 
