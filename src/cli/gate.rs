@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::serve::Interrupt;
+use super::serve::{Interrupt, within_stop};
 use super::{CliError, output, runtime, telemetry};
 use crate::audit::Recent;
 use crate::clock::{Clock as _, SystemClock};
@@ -146,10 +146,13 @@ pub(super) fn run(args: GateArgs) -> Result<(), CliError> {
         }
         // Fails only if everything that would hear it has stopped already.
         let _ = stop.send(true);
-        while let Some(ended) = tasks.join_next().await {
-            ended.map_err(CliError::failed)?.map_err(CliError::failed)?;
-        }
-        Ok(())
+        let all_ended = async {
+            while let Some(ended) = tasks.join_next().await {
+                ended.map_err(CliError::failed)?.map_err(CliError::failed)?;
+            }
+            Ok(())
+        };
+        within_stop(all_ended).await
     })
 }
 

@@ -60,15 +60,21 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
         tracing::info!("stopping");
         // Fails only if everything that would hear it has stopped already.
         let _ = stop.send(true);
-        tokio::select! {
-            ended = service.join() => ended,
-            // A client that never ends its request does not keep the service up.
-            () = SystemClock.sleep(STOP_WITHIN) => {
-                tracing::warn!("requests were still under way");
-                Ok(())
-            }
-        }
+        within_stop(service.join()).await
     })
+}
+
+/// Lets what is under way end, for a while: a client that never ends its request keeps nothing up.
+pub(super) async fn within_stop(
+    ending: impl Future<Output = Result<(), CliError>>,
+) -> Result<(), CliError> {
+    tokio::select! {
+        ended = ending => ended,
+        () = SystemClock.sleep(STOP_WITHIN) => {
+            tracing::warn!("requests were still under way");
+            Ok(())
+        }
+    }
 }
 
 /// Every held request is an open connection: as many as the system allows this process, not as many as a shell allows by default.

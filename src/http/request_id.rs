@@ -1,7 +1,5 @@
 //! A name for each request: in its log lines, in its audit line and in its answer, so that one can be found by another.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -36,23 +34,12 @@ pub(super) async fn identify(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Different from every other of this process, and from those of others as far as chance goes.
+/// At random: a number that counts would tell strangers how busy the service is.
 fn make() -> HeaderValue {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let made = format!("{:08x}-{number:x}", process());
-    // Hexadecimal digits and a dash.
+    let mut bytes = [0; 8];
+    // Without random bytes nothing is signed either; the name then says nothing.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    let made = format!("{:016x}", u64::from_le_bytes(bytes));
+    // Hexadecimal digits.
     HeaderValue::from_str(&made).unwrap_or(HeaderValue::from_static("none"))
-}
-
-/// A number of this process' own.
-fn process() -> u32 {
-    use std::sync::LazyLock;
-    static PROCESS: LazyLock<u32> = LazyLock::new(|| {
-        let mut bytes = [0; 4];
-        // Without random bytes nothing is signed either; a name may then be given twice.
-        let _ = aws_lc_rs::rand::fill(&mut bytes);
-        u32::from_le_bytes(bytes)
-    });
-    *PROCESS
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 
 use tempfile::TempDir;
 
@@ -97,17 +98,20 @@ pub struct Outcome {
 
 impl From<Output> for Outcome {
     fn from(output: Output) -> Self {
-        Outcome {
+        let outcome = Outcome {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8(output.stdout).expect("UTF-8"),
             stderr: String::from_utf8(output.stderr).expect("UTF-8"),
-        }
+        };
+        assert_eq!(secret_in(&outcome.stderr), None, "on stderr");
+        outcome
     }
 }
 
-/// A running `keywheel serve`; ends with its owner.
+/// A running `keywheel serve` or `gate`; ends with its owner, who fails if its log holds a secret.
 pub struct Service {
     child: Child,
+    log: Option<JoinHandle<Vec<u8>>>,
     pub public: SocketAddr,
     pub admin: SocketAddr,
     /// What it said on stderr until it was up.
@@ -135,7 +139,12 @@ impl Service {
             }
         };
         // Drained, so that the service never waits for a reader.
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        let log = std::thread::spawn(move || {
+            let mut log = Vec::new();
+            // What could be read before it broke off is the log.
+            let _ = stderr.read_to_end(&mut log);
+            log
+        });
         let mut addresses = announced
             .split("http://")
             .skip(1)
@@ -146,6 +155,7 @@ impl Service {
             public: next(),
             admin: next(),
             child,
+            log: Some(log),
             started,
         }
     }
@@ -157,6 +167,18 @@ impl Service {
         assert!(sent.expect("kill").success());
         self.child.wait().expect("it ends").code()
     }
+
+    /// Ends it; gives all that it said on stderr since it was up.
+    pub fn into_log(mut self) -> String {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.read_log()
+    }
+
+    fn read_log(&mut self) -> String {
+        let log = self.log.take().map(|log| log.join().unwrap_or_default());
+        String::from_utf8_lossy(&log.unwrap_or_default()).into_owned()
+    }
 }
 
 impl Drop for Service {
@@ -164,7 +186,40 @@ impl Drop for Service {
         // Gone already, in tests that end it themselves.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let log = self.read_log();
+        if !std::thread::panicking() {
+            assert_eq!(secret_in(&log), None, "in the log of a service");
+        }
     }
+}
+
+/// What the tests sign in with.
+pub const PASSWORD: &str = "correct horse";
+
+/// What a log must never hold, if it does: a token, a cookie, a private key, a password of these tests.
+pub fn secret_in(log: &str) -> Option<&str> {
+    const PLAIN: [&str; 6] = [
+        "session_token=",
+        "set-cookie",
+        "PRIVATE KEY-----",
+        "\"d\":\"",
+        PASSWORD,
+        "Bearer ey",
+    ];
+    let plain = PLAIN.iter().find_map(|secret| log.find(secret));
+    let token = log.match_indices("eyJ").map(|(at, _)| at).find(|&at| {
+        let is_of_token = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let end = log[at..].find(|c| !is_of_token(c));
+        let token = &log[at..at + end.unwrap_or(log.len() - at)];
+        // A header, claims and a signature; a header alone is no secret.
+        token.len() > 80 && token.matches('.').count() >= 2
+    });
+    let at = plain.or(token)?;
+    let shown = log[at..]
+        .char_indices()
+        .nth(120)
+        .map_or(log.len(), |(i, _)| at + i);
+    Some(&log[at..shown])
 }
 
 /// An HTTP answer.
