@@ -365,7 +365,7 @@ def verification():
             ),
             graph(
                 "Failure reasons", "Refused tokens each second, by reject code, stacked. The audit log has each of them with issuer, kid and subject.",
-                "ops", query(f"sum by (outcome) (rate({refused}[$__rate_interval])) > 0", "{{outcome}}"), width=12, height=9,
+                "ops", query(f"sum by (outcome) (rate({refused}[$__rate_interval]))", "{{outcome}}"), width=12, height=9,
                 stacked=True, overrides=colours(OUTCOMES),
             ),
             graph(

@@ -118,7 +118,7 @@ class Album:
     def timeline(self, ax, panel):
         states = panel["fieldConfig"]["defaults"]["mappings"][0]["options"]
         found = sorted(self.lines(panel))
-        for row, (_, times, values) in enumerate(found):
+        for row, (name, times, values) in enumerate(found):
             for at, value in zip(times, values):
                 ax.barh(row, 0.55, left=at, height=0.85, color=states.get(f"{value:.0f}", {}).get("color", "#FF00FF"), linewidth=0)
             ax.text(0.3, row, name[:40], color="#FFFFFF", fontsize=5, va="center")

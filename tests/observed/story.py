@@ -229,6 +229,13 @@ class Story:
         world.stop("neglected")
         self.mark("unsigned")
         self.start_neglected()
+        # By the runbook: the key set is as it was, and only tokens cannot be had for a while.
+        try:
+            serves = wait_for("", lambda: self.eve.client.ask("GET", "/.well-known/jwks.json")[0] == 200, 5)
+        except TimeoutError:
+            serves = False
+        said = (self.home / "neglected.log").read_text().splitlines()[-1]
+        promise("a service that has lost its wrapping key starts, and publishes its keys", serves, said)
         wait_for("the late gate has keys", lambda: answers(self.port["late-admin"], "/readyz") and self.late.ask("GET", "/verify")[0] == 401)
         wait_for("nobody is without keys", lambda: not self.now("keywheel_jwks_keys == 0"))
         pause_until(began + CALM_SECONDS + 58)
