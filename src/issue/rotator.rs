@@ -103,6 +103,9 @@ impl Issuer {
     pub fn tick(&self) -> Result<Vec<Done>, IssuerError> {
         let outcome = self.try_tick();
         self.note(outcome.as_ref().err());
+        // Also while the store cannot be followed: the key that signs grows old all the same.
+        self.metrics()
+            .show_ages(&self.published().ring, self.policy(), self.clock().now());
         outcome
     }
 
@@ -118,8 +121,6 @@ impl Issuer {
         let done = self.carry_out_what_is_due()?;
         self.note_first_publication()?;
         self.renew_token_leases()?;
-        self.metrics()
-            .show_ages(&self.published().ring, self.policy(), self.clock().now());
         Ok(done)
     }
 

@@ -141,7 +141,12 @@ impl StatusLists {
                 held: tokio::sync::Semaphore::new(MAX_HELD),
             }),
         };
-        lists.refresh().await?;
+        match lists.refresh().await {
+            // No key that signs, as when a wrapping key is lost, is no reason to keep the keys that verify from everybody: the
+            // probe tells, and the lists follow once there is one.
+            Err(error @ StatusListError::Mint(_)) => lists.note(Some(error)),
+            refreshed => refreshed?,
+        }
         Ok(lists)
     }
 
@@ -294,6 +299,7 @@ impl StatusLists {
         let before = inner.published.borrow().lists.clone();
         let now = span_of(inner.issuer.clock().now());
         let mut renewed = Vec::new();
+        let mut unsigned = None;
         for (list, revision) in revisions {
             let algorithms = inner.issuer.policy().algorithms.iter();
             let due: Vec<Algorithm> = algorithms
@@ -312,8 +318,11 @@ impl StatusLists {
                 .await?;
             let lst = encode(&places).map_err(StatusListError::Compress)?;
             for algorithm in due {
-                let signed = self.sign(list, algorithm, revision, &lst, now)?;
-                renewed.push(((list, algorithm), signed));
+                match self.sign(list, algorithm, revision, &lst, now) {
+                    Ok(signed) => renewed.push(((list, algorithm), signed)),
+                    // The lists by other algorithms are renewed all the same.
+                    Err(error) => unsigned = Some(error.into()),
+                }
             }
         }
         if !renewed.is_empty() {
@@ -331,7 +340,7 @@ impl StatusLists {
                 published.lists = Arc::new(lists);
             });
         }
-        Ok(())
+        unsigned.map_or(Ok(()), Err)
     }
 
     fn is_due(

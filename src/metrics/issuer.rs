@@ -228,7 +228,11 @@ impl IssuerMetrics {
             period.set(signed(policy.rotate_every.as_secs()));
             let of_alg = || ring.keys.iter().filter(move |key| key.alg == alg);
             for stage in Stage::ALL {
-                let count = of_alg().filter(|key| key.stage == stage).count();
+                // A signing key whose private half is lost signs nothing.
+                let counts = |key: &&KeyRecord| {
+                    key.stage == stage && (key.usable || stage != Stage::Signing)
+                };
+                let count = of_alg().filter(counts).count();
                 self.keys
                     .with_label_values(&[alg.name(), stage.name()])
                     .set(i64::try_from(count).unwrap_or(i64::MAX));

@@ -88,7 +88,7 @@ class Story:
         self.world.start("neglected", self.world.keywheel, "serve", env={"KEYWHEEL_WRAPPING_KEYS": key})
 
     def set_up(self) -> None:
-        for name, rotate_every in (("serve", "30s"), ("neglected", "12s")):
+        for name, rotate_every in (("serve", "40s"), ("neglected", "12s")):
             (self.home / name).mkdir()
             config = serve_config(self.port[name], self.port[f"{name}-admin"], rotate_every)
             (self.home / name / "keywheel.toml").write_text(config)
