@@ -63,3 +63,8 @@ fn differential() {
 fn ed25519() {
     replay("ed25519", targets::ed25519);
 }
+
+#[test]
+fn rsa() {
+    replay("rsa", targets::rsa);
+}

@@ -24,6 +24,7 @@ use keywheel::jose::{Policy, RegisteredClaims, SetError, TypRule};
 use keywheel::verify::{Check, KeySet, Malformation, Outcome};
 use keywheel::{Algorithm, Claims, JwkSet, ManualClock, NumericDate, Reject};
 use keywheel::{Verified, Verifier, VerifyingKey};
+use num_bigint::BigUint;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
@@ -286,6 +287,132 @@ impl EdKey {
             theirs: ed25519_dalek::VerifyingKey::from_bytes(&bytes).unwrap(),
         }
     }
+}
+
+/// RSA verification against ring's: the first byte chooses the hash, what is changed and whether it ends differently; the next are
+/// added, bit by bit, to the block before it is signed or to the signature after that.
+pub fn rsa(data: &[u8]) {
+    let Some((&how, change)) = data.split_first() else {
+        return;
+    };
+    static KEY: LazyLock<RsaTestKey> = LazyLock::new(RsaTestKey::new);
+    let key = &*KEY;
+    let (algorithm, parameters, info) = RSA[usize::from(how) % 3];
+    let message = &how.to_be_bytes();
+    let mut block = key.block(parameters.1, info, message);
+    let add = |bytes: &mut [u8]| {
+        for (byte, change) in bytes.iter_mut().zip(change) {
+            *byte ^= change;
+        }
+    };
+    if how & 0x40 == 0 {
+        add(&mut block);
+    }
+    let mut signature = key.sign(&block);
+    if how & 0x40 != 0 {
+        add(&mut signature);
+    }
+    match how >> 4 & 3 {
+        1 => signature.push(how),
+        2 => signature.truncate(255),
+        _ => {}
+    }
+    let theirs = ring::signature::RsaPublicKeyComponents {
+        n: &key.n[..],
+        e: &[1, 0, 1],
+    };
+    let theirs = theirs.verify(parameters.0, message, &signature).is_ok();
+    assert_eq!(key.ours.verify(algorithm, message, &signature), theirs);
+    let is_whole = signature.len() == 256 && change.iter().take(256).all(|&byte| byte == 0);
+    assert_eq!(theirs, is_whole);
+}
+
+type RsaHash = (
+    &'static ring::signature::RsaParameters,
+    &'static ring::digest::Algorithm,
+);
+
+/// With DigestInfo up to the hash (RFC 8017 §9.2, note 1).
+const RSA: [(Algorithm, RsaHash, &[u8]); 3] = [
+    (
+        Algorithm::RS256,
+        (
+            &ring::signature::RSA_PKCS1_2048_8192_SHA256,
+            &ring::digest::SHA256,
+        ),
+        b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20",
+    ),
+    (
+        Algorithm::RS384,
+        (
+            &ring::signature::RSA_PKCS1_2048_8192_SHA384,
+            &ring::digest::SHA384,
+        ),
+        b"\x30\x41\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x02\x05\x00\x04\x30",
+    ),
+    (
+        Algorithm::RS512,
+        (
+            &ring::signature::RSA_PKCS1_2048_8192_SHA512,
+            &ring::digest::SHA512,
+        ),
+        b"\x30\x51\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x03\x05\x00\x04\x40",
+    ),
+];
+
+/// A key that anybody can compute, and the same each time: an input that fails must fail again.
+struct RsaTestKey {
+    ours: VerifyingKey,
+    n: Vec<u8>,
+    modulus: BigUint,
+    secret: BigUint,
+}
+
+impl RsaTestKey {
+    fn new() -> Self {
+        // How far the next primes are from the hashes, that e has an inverse for.
+        let (p, q) = (near_hash(b'p') + 366u32, near_hash(b'q') + 530u32);
+        let modulus = &p * &q;
+        let e = BigUint::from(65_537u32);
+        let secret = e.modinv(&((p - 1u32) * (q - 1u32))).unwrap();
+        let member = |number: &BigUint| BASE64URL.encode(number.to_bytes_be());
+        let public = serde_json::json!({ "kty": "RSA", "n": member(&modulus), "e": member(&e) });
+        RsaTestKey {
+            ours: VerifyingKey::from_jwk(&public.to_string()).unwrap(),
+            n: modulus.to_bytes_be(),
+            modulus,
+            secret,
+        }
+    }
+
+    fn block(
+        &self,
+        hash: &'static ring::digest::Algorithm,
+        info: &[u8],
+        message: &[u8],
+    ) -> Vec<u8> {
+        let hash = ring::digest::digest(hash, message);
+        let mut block = vec![0xff; self.n.len() - info.len() - hash.as_ref().len()];
+        block[..2].copy_from_slice(&[0, 1]);
+        *block.last_mut().unwrap() = 0;
+        [&block, info, hash.as_ref()].concat()
+    }
+
+    /// What verifies to this block, or to it less the modulus.
+    fn sign(&self, block: &[u8]) -> Vec<u8> {
+        let block = BigUint::from_bytes_be(block);
+        let signature = block.modpow(&self.secret, &self.modulus).to_bytes_be();
+        [vec![0; self.n.len() - signature.len()], signature].concat()
+    }
+}
+
+/// An odd number of 1024 bits, the upper two of them set.
+fn near_hash(label: u8) -> BigUint {
+    let hashes = (0..4).map(|number| ring::digest::digest(&ring::digest::SHA256, &[label, number]));
+    let mut bytes: Vec<u8> = hashes.flat_map(|hash| hash.as_ref().to_vec()).collect();
+    bytes[0] |= 0xc0;
+    bytes[127] |= 1;
+    BigUint::from_bytes_be(&bytes)
 }
 
 // === inputs ===
