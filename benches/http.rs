@@ -1,5 +1,6 @@
 //! An axum handler behind our layer, the same handler bare, and `keywheel gate`, in turn under the same load: requests a second
-//! over keep-alive connections, 10,000 cached tokens.
+//! over keep-alive connections, 10,000 cached tokens. And the handler behind a layer that does nothing, which says what of the
+//! difference is axum's own.
 //!
 //! `cargo bench --bench http`. One thread serves, another makes the load.
 #![allow(missing_docs, clippy::expect_used, clippy::print_stdout)]
@@ -8,9 +9,11 @@ mod support;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::extract::Request;
 use axum::routing::get;
 use keywheel::http::gate::{Access, Gate, GateRules, Rule, Rules, Unavailable};
 use keywheel::{Algorithm, Metrics};
@@ -18,6 +21,8 @@ use support::{different_tokens, keys, median, tokens, verifier};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tower::layer::layer_fn;
+use tower_service::Service;
 
 const ROUNDS: usize = 15;
 const SLICE: Duration = Duration::from_millis(400);
@@ -97,6 +102,24 @@ async fn rate(target: Target, requests: &Arc<[Vec<u8>]>) -> f64 {
     count as f64 / (now() - start).as_secs_f64()
 }
 
+/// Hands every request on: what any layer costs.
+#[derive(Clone)]
+struct Idle<S>(S);
+
+impl<S: Service<Request>> Service<Request> for Idle<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request) -> S::Future {
+        self.0.call(request)
+    }
+}
+
 fn main() {
     let (key, set) = keys(Algorithm::EdDSA);
     let verifier = verifier(set, 32_768);
@@ -106,6 +129,7 @@ fn main() {
         last: BODY.as_bytes(),
     };
     let bare = answering(handler());
+    let idle = answering(handler().layer(layer_fn(Idle)));
     let guarded = answering(handler().layer(verifier.layer().require_scope("orders:read")));
     let rule = Rule::new(
         "/orders",
@@ -140,7 +164,12 @@ fn main() {
     let different = different_tokens(&key, 10_000);
     let orders: Arc<[Vec<u8>]> = different.iter().map(request("/orders")).collect();
     let verify: Arc<[Vec<u8>]> = different.iter().map(request("/verify")).collect();
-    let contenders = [(bare, &orders), (guarded, &orders), (gate, &verify)];
+    let contenders = [
+        (bare, &orders),
+        (guarded, &orders),
+        (gate, &verify),
+        (idle, &orders),
+    ];
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -152,7 +181,7 @@ fn main() {
         }
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
-            let mut round = [0.0; 3];
+            let mut round = [0.0; 4];
             for (rated, (target, requests)) in round.iter_mut().zip(contenders) {
                 *rated = rate(target, requests).await;
             }
@@ -160,13 +189,18 @@ fn main() {
         }
         let of = |n: usize| median(rounds.iter().map(|round| round[n]).collect());
         println!(
-            "bare {:.0} requests/s, behind the layer {:.0}, the gate {:.0}",
+            "bare {:.0} requests/s, behind the layer {:.0}, the gate {:.0}, behind a layer that does nothing {:.0}",
             of(0),
             of(1),
-            of(2)
+            of(2),
+            of(3)
         );
+        let ratio = |n: usize, to: usize| {
+            median(rounds.iter().map(|round| round[n] / round[to]).collect())
+        };
+        println!("behind a layer that does nothing / bare: {:.3} ×; behind ours / behind that: {:.3} ×", ratio(3, 0), ratio(1, 3));
         for (name, n, wanted) in [("behind the layer", 1, 0.93), ("the gate", 2, 0.85)] {
-            let ratio = median(rounds.iter().map(|round| round[n] / round[0]).collect());
+            let ratio = ratio(n, 0);
             let met = if ratio >= wanted { "met" } else { "NOT MET" };
             println!("| over HTTP, keep-alive, cached tokens: {name} / bare | ≥ {wanted} × | {ratio:.3} × | {met} |");
         }

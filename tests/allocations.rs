@@ -7,11 +7,20 @@
     reason = "a fixture that cannot be made ends the test"
 )]
 
+use std::convert::Infallible;
+use std::future::Future as _;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
 use allocation_counter::{AllocationInfo, measure};
+use axum::body::Body;
+use axum::extract::Request;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use http::StatusCode;
 use keywheel::jose::{Compact, MAX_TOKEN_BYTES, Policy, RegisteredClaims, SigningKey};
 use keywheel::{Algorithm, Claims, JwkSet, ManualClock, NumericDate, Verifier, VerifyingKey};
+use tower::{Layer as _, Service as _};
 
 const KEY: &str =
     r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"a"}"#;
@@ -270,6 +279,53 @@ fn an_accepted_token_costs_two_allocations_and_a_cached_one_none() {
         // One is the decoded token; dalek boxes its error.
         assert!(allocations(|| !reads(&on, &bad)) - raw <= 2, "{algorithm}");
     }
+}
+
+/// Behind the layer: what keeps the token with the request, and nothing for the layer itself.
+#[test]
+fn a_guarded_request_is_boxed_nowhere() {
+    let (_, pkcs8) = SigningKey::generate(Algorithm::EdDSA).unwrap();
+    let key = SigningKey::from_pkcs8(Algorithm::EdDSA, &pkcs8, Some("a")).unwrap();
+    let set = format!(r#"{{"keys":[{}]}}"#, key.verifying_key().to_jwk());
+    let verifier = Verifier::builder()
+        .issuer("https://issuer.example")
+        .static_keys(JwkSet::parse(set.as_bytes()).unwrap())
+        .audience("api")
+        .clock(ManualClock::new(NumericDate::from_seconds(1_790_000_000)))
+        .build()
+        .unwrap();
+    let input = token(
+        r#"{"alg":"EdDSA","kid":"a"}"#,
+        r#"{"iss":"https://issuer.example","aud":"api","scope":"orders:read","exp":1790000900}"#,
+    );
+    let input = input.rsplit_once('.').unwrap().0.to_owned();
+    let signature = BASE64URL.encode(key.sign(input.as_bytes()).unwrap());
+    let authorization = format!("Bearer {input}.{signature}");
+    let answer = tower::service_fn(|request: Request| async move {
+        let verified = request.extensions().get::<keywheel::verify::Token>();
+        Ok::<_, Infallible>(match verified.is_some() {
+            true => StatusCode::OK,
+            false => StatusCode::IM_A_TEAPOT,
+        })
+    });
+    let mut guarded = verifier.layer().require_scope("orders:read").layer(answer);
+    let mut allocations = || {
+        let request = Request::builder().header("authorization", &authorization);
+        let request = request.body(Body::empty()).unwrap();
+        let mut status = None;
+        let info = measure(|| {
+            let mut answer = pin!(guarded.call(request));
+            let mut context = Context::from_waker(Waker::noop());
+            if let Poll::Ready(Ok(response)) = answer.as_mut().poll(&mut context) {
+                status = Some(response.status());
+            }
+        });
+        assert_eq!(status, Some(StatusCode::OK));
+        info.count_total
+    };
+    let (first, second) = (allocations(), allocations());
+    // The request's extensions, their table, and the token's box in it.
+    assert!(second <= 3, "{first}, then {second}");
 }
 
 #[test]

@@ -132,6 +132,37 @@ fn header<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
 }
 
 #[tokio::test]
+async fn an_identity_is_made_once_for_a_token_that_is_remembered() {
+    let bench = Bench::new("").await;
+    let (one, two) = (
+        bench.token(json!({"sub": "user-1", "jti": "1"})),
+        bench.token(json!({"sub": "user-2", "jti": "2"})),
+    );
+    let mut answers = Vec::new();
+    for token in [&one, &one, &two, &one] {
+        let authorization = format!("Bearer {token}");
+        answers.push(
+            bench
+                .nginx("GET", "/", &[("authorization", &authorization)])
+                .await,
+        );
+    }
+    for (name, is_text) in [
+        ("x-auth-subject", true),
+        ("x-auth-claims", true),
+        ("x-auth-roles", false),
+    ] {
+        let value = |n: usize| answers[n].headers()[name].as_bytes();
+        assert_eq!((value(0), value(1)), (value(1), value(3)), "{name}");
+        if is_text {
+            // Not only the same text: the same memory.
+            assert_eq!(value(1).as_ptr(), value(3).as_ptr(), "{name}");
+            assert_ne!(value(2), value(1), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn rules_decide_by_path_and_method_and_the_answer_tells_401_from_403() {
     let bench = Bench::new(RULES).await;
     let plain = bench.token(json!({}));

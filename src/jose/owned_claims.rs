@@ -8,11 +8,17 @@ use super::compact::Compact;
 use super::numeric_date::NumericDate;
 
 /// A decoded token with what was read of it: [`RegisteredClaims`] and `kid` that own their text.
+///
+/// In this order in memory: what each look at a remembered token needs comes first.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct OwnedClaims {
     /// The header, the payload, and the token as received, if it is kept.
     text: String,
     payload: Range<usize>,
+    exp: Option<NumericDate>,
+    nbf: Option<NumericDate>,
+    scope: Option<StringsSpan>,
     kid: Option<Span>,
     iss: Option<Span>,
     sub: Option<Span>,
@@ -20,11 +26,8 @@ pub(crate) struct OwnedClaims {
     sid: Option<Span>,
     client_id: Option<Span>,
     aud: Option<StringsSpan>,
-    scope: Option<StringsSpan>,
     roles: Option<StringsSpan>,
     status: Option<(u64, Span)>,
-    exp: Option<NumericDate>,
-    nbf: Option<NumericDate>,
     iat: Option<NumericDate>,
     present: u64,
 }
@@ -113,6 +116,22 @@ impl OwnedClaims {
 
     pub(crate) fn sub(&self) -> Option<&str> {
         self.sub.as_ref().map(|span| span.text(&self.text))
+    }
+
+    pub(crate) fn has_scope(&self, scope: &str) -> bool {
+        let scopes = RegisteredClaims {
+            scope: self.strings(&self.scope),
+            ..RegisteredClaims::default()
+        };
+        scopes.has_scope(scope)
+    }
+
+    pub(crate) fn has_role(&self, role: &str) -> bool {
+        let roles = RegisteredClaims {
+            roles: self.strings(&self.roles),
+            ..RegisteredClaims::default()
+        };
+        roles.has_role(role)
     }
 
     /// The claims, borrowed; nothing is parsed again.

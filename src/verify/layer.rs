@@ -2,11 +2,10 @@
 //!
 //! The layer verifies and decides; handlers take [`Verified<C>`] as an argument and cannot be reached without it.
 
-use std::future::Future;
+mod service;
+
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::Json;
 use axum::extract::{
@@ -15,13 +14,13 @@ use axum::extract::{
 use axum::response::{IntoResponse, Response};
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tower_layer::Layer;
-use tower_service::Service;
 
 use super::reject::{Malformation, Reject};
 use super::verified::{ClaimSet, Token, Verified};
 use super::{RequestContext, Verifier};
+pub use service::{VerifierFuture, VerifierService};
 
 /// What a route asks of a request.
 #[derive(Debug, Clone, Default)]
@@ -105,15 +104,7 @@ impl Shared {
     /// Verifies the request's token and holds it against the rule; `Ok(None)` is an allowed absence.
     async fn admit(&self, parts: &mut Parts) -> Result<Option<Token>, Reject> {
         let own_path = self.named_subject(parts).await;
-        let route = parts.extensions.get::<MatchedPath>();
-        let context = RequestContext {
-            ip: parts
-                .extensions
-                .get::<ConnectInfo<SocketAddr>>()
-                .map(|info| info.0.ip()),
-            route: route.map(MatchedPath::as_str),
-            request_id: request_id(&parts.headers),
-        };
+        let context = context(&parts.headers, &parts.extensions);
         let credentials = match bearer(&parts.headers) {
             Ok(credentials) => credentials,
             Err(Reject::MissingToken) if self.rule.optional => return Ok(None),
@@ -129,6 +120,28 @@ impl Shared {
             .map(Some)
     }
 
+    /// As [`admit`](Self::admit), at once; `None`, with nothing done yet, where something must be waited for.
+    fn admit_at_once(&self, request: &Request) -> Option<Result<Option<Token>, Reject>> {
+        // Path parameters come from an extractor, which takes requests apart.
+        if self.rule.subject_parameter.is_some() {
+            return None;
+        }
+        let context = || context(request.headers(), request.extensions());
+        let credentials = match bearer(request.headers()) {
+            Ok(credentials) => credentials,
+            Err(Reject::MissingToken) if self.rule.optional => return Some(Ok(None)),
+            Err(reject) => {
+                self.verifier.no_credentials(&reject, context());
+                return Some(Err(reject));
+            }
+        };
+        let allow = |token: &Token| self.rule.allow(token, None);
+        let verdict = self
+            .verifier
+            .verify_and_allow_at_once(credentials, context, allow)?;
+        Some(verdict.map(Some))
+    }
+
     /// The path parameter that must be the subject, where the rule names one and the route has it.
     async fn named_subject(&self, parts: &mut Parts) -> Option<String> {
         let wanted = self.rule.subject_parameter.as_deref()?;
@@ -136,6 +149,16 @@ impl Shared {
         let mut parameters = parameters.iter();
         let (_, value) = parameters.find(|(name, _)| *name == wanted)?;
         Some(value.to_owned())
+    }
+}
+
+fn context<'r>(headers: &'r HeaderMap, extensions: &'r Extensions) -> RequestContext<'r> {
+    RequestContext {
+        ip: extensions
+            .get::<ConnectInfo<SocketAddr>>()
+            .map(|info| info.0.ip()),
+        route: extensions.get::<MatchedPath>().map(MatchedPath::as_str),
+        request_id: request_id(headers),
     }
 }
 
@@ -167,48 +190,6 @@ impl<S> Layer<S> for VerifierLayer {
             inner,
             layer: self.clone(),
         }
-    }
-}
-
-/// What [`VerifierLayer`] makes of a service.
-#[derive(Clone)]
-pub struct VerifierService<S> {
-    inner: S,
-    layer: VerifierLayer,
-}
-
-impl<S> Service<Request> for VerifierService<S>
-where
-    S: Service<Request> + Clone + Send + 'static,
-    S::Response: IntoResponse,
-    S::Future: Send,
-{
-    type Response = Response;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: Request) -> Self::Future {
-        let layer = Arc::clone(&self.layer.shared);
-        // The one that was polled ready must be the one that is called.
-        let waiting = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, waiting);
-        Box::pin(async move {
-            let (mut parts, body) = request.into_parts();
-            match layer.admit(&mut parts).await {
-                Ok(token) => {
-                    if let Some(token) = token {
-                        parts.extensions.insert(token);
-                    }
-                    let request = Request::from_parts(parts, body);
-                    Ok(inner.call(request).await?.into_response())
-                }
-                Err(reject) => Ok(Denied::new(reject, &layer.realm).into_response()),
-            }
-        })
     }
 }
 

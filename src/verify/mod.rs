@@ -39,7 +39,7 @@ pub use fetch::FetchError;
 pub use health::health_routes;
 pub use keyset::{KeySet, Publisher, Reader, channel};
 #[cfg(feature = "axum")]
-pub use layer::{Denied, VerifierLayer, VerifierService};
+pub use layer::{Denied, VerifierFuture, VerifierLayer, VerifierService};
 #[cfg(feature = "server")]
 pub(crate) use layer::{REQUEST_ID, bearer, request_id};
 pub use refresh::RefreshPolicy;
@@ -257,10 +257,44 @@ impl Verifier {
         context: RequestContext<'_>,
         allow: impl FnOnce(&Token) -> Result<(), Reject>,
     ) -> Result<Token, Reject> {
-        let outcome = self.look(token).await.and_then(|(accepted, trusted)| {
+        let outcome = self.look(token).await;
+        self.conclude_allowed(token, outcome, || context, allow)
+    }
+
+    /// As [`verify_and_allow`](Self::verify_and_allow), at once; `None`, with nothing counted or written, if a fetch might change
+    /// the verdict. `context` is asked for only if a refusal may be written.
+    #[cfg(feature = "axum")]
+    pub(crate) fn verify_and_allow_at_once<'r>(
+        &self,
+        token: &str,
+        context: impl FnOnce() -> RequestContext<'r>,
+        allow: impl FnOnce(&Token) -> Result<(), Reject>,
+    ) -> Option<Result<Token, Reject>> {
+        let outcome = self.attempt(token);
+        if let Err(refusal) = &outcome
+            && refusal.curable().is_some()
+        {
+            return None;
+        }
+        Some(self.conclude_allowed(token, outcome, context, allow))
+    }
+
+    #[cfg(feature = "axum")]
+    fn conclude_allowed<'r>(
+        &self,
+        token: &str,
+        outcome: Result<(Token, &Trusted), Refusal<'_>>,
+        context: impl FnOnce() -> RequestContext<'r>,
+        allow: impl FnOnce(&Token) -> Result<(), Reject>,
+    ) -> Result<Token, Reject> {
+        let outcome = outcome.and_then(|(accepted, trusted)| {
             allow(&accepted).map_err(|reject| Refusal::of(trusted, reject))?;
             Ok((accepted, trusted))
         });
+        let context = match &outcome {
+            Ok(_) => RequestContext::default(),
+            Err(_) => context(),
+        };
         let verified: Verified<Claims> = self.conclude(token, outcome, context)?;
         Ok(verified.into_token().detached())
     }

@@ -4,6 +4,10 @@
 //! not even a hot token's reference count is passed between cores. Only tokens that passed every check enter, so forged ones can
 //! evict nothing. A hit says that this very text was once accepted by this very key; whether the key is still published and the
 //! time still right is for the caller to ask again, every time.
+//!
+//! No order of reads and writes can make a wrong verdict of it, and no model of it is checked for that: an entry is whole before a
+//! slot has it and never changes after, and the whole text decides. A tag only says whether to look. What could be got wrong is
+//! in `arc-swap`, which no model checker sees into.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;

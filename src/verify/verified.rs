@@ -1,8 +1,12 @@
 //! `Verified<C>`: a token whose every check has passed; there is no other way to come by one.
 
+#[cfg(feature = "server")]
+use std::any::Any;
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
+#[cfg(feature = "server")]
+use std::sync::OnceLock;
 
 use arc_swap::Guard;
 use serde::de::DeserializeOwned;
@@ -25,14 +29,20 @@ pub struct Token {
 }
 
 /// What is known of an accepted token. Keeps no key alive, for with the key would stay its table.
+///
+/// In this order in memory: of thousands of tokens each lies cold when its turn comes, and what a hit looks at comes first.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Entry {
-    claims: OwnedClaims,
     key: KeyId,
     /// Position of the issuer in the verifier's list.
     trusted: usize,
+    claims: OwnedClaims,
     /// Where the issuer says whether it still holds, if it does.
     status: Option<StatusEntry>,
+    /// What somebody else has made of the token, once.
+    #[cfg(feature = "server")]
+    attached: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 // === impl Entry ===
@@ -49,6 +59,8 @@ impl Entry {
             key,
             trusted,
             status,
+            #[cfg(feature = "server")]
+            attached: OnceLock::new(),
         }
     }
 
@@ -130,7 +142,7 @@ impl Token {
 
     /// Whether `scope` grants this one scope token, compared exactly.
     pub fn has_scope(&self, scope: &str) -> bool {
-        self.registered().has_scope(scope)
+        self.entry.claims.has_scope(scope)
     }
 
     /// Every member of `roles`.
@@ -140,7 +152,7 @@ impl Token {
 
     /// Whether `roles` names this role, compared exactly.
     pub fn has_role(&self, role: &str) -> bool {
-        self.registered().has_role(role)
+        self.entry.claims.has_role(role)
     }
 
     /// The registered claims, borrowed.
@@ -169,6 +181,17 @@ impl Token {
             .get(name)
             .map(|value| serde_json::from_str(value.get()))
             .transpose()
+    }
+
+    /// What `make` makes of the token, made once for as long as the token is remembered. All who ask for it ask for one and the
+    /// same type; of another type nothing is there.
+    #[cfg(feature = "server")]
+    pub(crate) fn attached<T: Any + Send + Sync>(
+        &self,
+        make: impl FnOnce(&Token) -> T,
+    ) -> Option<&T> {
+        let attached = self.entry.attached.get_or_init(|| Box::new(make(self)));
+        attached.downcast_ref()
     }
 
     /// As it is, borrowing nothing: for a token that may be kept for long.

@@ -1,6 +1,7 @@
 //! `keywheel gate`: a proxy asks whether a request may pass, and who it is from. nginx's `auth_request`, Caddy's `forward_auth`,
 //! Traefik's ForwardAuth and Envoy's `ext_authz` ask in different words; the answer is the same.
 
+mod identity;
 mod original;
 mod path;
 mod rules;
@@ -13,30 +14,20 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{CACHE_CONTROL, COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::count;
 use crate::metrics::Metrics;
 use crate::verify::{Denied, Reject, RequestContext, Token, Verifier, bearer, request_id};
+use identity::IDENTITY;
 use original::{Original, OriginalError};
 use rules::Need;
 pub use rules::{Access, Rule, RuleError, Rules};
 
 /// Where Envoy's `path_prefix` leads.
 const ENVOY_PREFIX: &str = "/envoy";
-
-const SUBJECT: HeaderName = HeaderName::from_static("x-auth-subject");
-const ISSUER: HeaderName = HeaderName::from_static("x-auth-issuer");
-const SCOPE: HeaderName = HeaderName::from_static("x-auth-scope");
-const ROLES: HeaderName = HeaderName::from_static("x-auth-roles");
-const CLAIMS: HeaderName = HeaderName::from_static("x-auth-claims");
-/// Every header of an identity. All are always answered, if only with nothing, so that a proxy that copies them puts something
-/// in the place of what a client may have sent.
-const IDENTITY: [HeaderName; 5] = [SUBJECT, ISSUER, SCOPE, ROLES, CLAIMS];
 
 /// What becomes of a request while the issuer's keys cannot be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
@@ -181,8 +172,8 @@ async fn decide(
         }
     };
     match outcome {
-        Ok(token) => match identity(&token) {
-            Some(headers) => (headers, StatusCode::OK).into_response(),
+        Ok(token) => match known(&token) {
+            Some(response) => response,
             None => {
                 tracing::warn!("an identity that no header can carry");
                 let reject = Reject::InsufficientScope { required: None };
@@ -197,6 +188,16 @@ async fn decide(
         }
         Err(reject) => Denied::new(reject, &rules.realm).into_response(),
     }
+}
+
+/// It passes, and this is whom it is from; `None` if no header can say so.
+fn known(token: &Token) -> Option<Response> {
+    let mut response = StatusCode::OK.into_response();
+    let headers = response.headers_mut();
+    // At once for all of them, and for what the server adds.
+    headers.reserve(IDENTITY.len() + 3);
+    identity::add_to(headers, token)?;
+    Some(response)
 }
 
 /// It passes, and nobody is named.
@@ -245,30 +246,6 @@ fn cookie<'h>(headers: &'h HeaderMap, wanted: &str) -> Option<&'h str> {
     // Two of one name come from two places, and one of them may not be ours (RFC 6265 §4.2.2).
     let only = pairs.all(|pair| !is_wanted(&pair));
     only.then(|| value.trim_matches('"'))
-}
-
-/// The headers of an identity; `None` if one cannot be put into a header as it is.
-fn identity(token: &Token) -> Option<HeaderMap> {
-    let text = |value: &str| {
-        let plain = value.bytes().all(|byte| matches!(byte, 0x21..=0x7e));
-        HeaderValue::from_str(value).ok().filter(|_| plain)
-    };
-    let list = |values: Vec<String>, separator: &str| {
-        let apart = values
-            .iter()
-            .all(|value| !value.contains(separator) && text(value).is_some());
-        HeaderValue::from_str(&values.join(separator))
-            .ok()
-            .filter(|_| apart)
-    };
-    let mut headers = HeaderMap::new();
-    headers.insert(SUBJECT, text(token.subject())?);
-    headers.insert(ISSUER, text(token.issuer())?);
-    headers.insert(SCOPE, list(token.scopes(), " ")?);
-    headers.insert(ROLES, list(token.roles(), ",")?);
-    let claims = URL_SAFE_NO_PAD.encode(token.payload());
-    headers.insert(CLAIMS, HeaderValue::from_str(&claims).ok()?);
-    Some(headers)
 }
 
 // === impl Need ===
