@@ -10,7 +10,7 @@
 //! A verification is one power modulo n, of sixteen squarings and a multiplication, and a comparison. What can be computed from n
 //! alone, ring computes again for each signature, its key being only bytes to it; aws-lc keeps it, behind a lock. A JWKS key is
 //! known long before its tokens, so here it is computed when the key is parsed ([`modulus`]), and the arithmetic is in vectors
-//! ([`rows`]): a verification takes three fifths of the time.
+//! ([`rows`]): a verification takes 0.72 to 0.80 of the time.
 //!
 //! # The same verdict
 //!
