@@ -364,7 +364,7 @@ def verification():
                 overrides=colours(OUTCOMES),
             ),
             graph(
-                "Failure reasons", "Refused tokens each second, by reject code, stacked. The audit log has each of them with issuer, kid and subject.",
+                "Failure reasons", "Refused tokens each second, by reject code, stacked. The audit log has each of them with issuer and kid, and the subject where the signature was good.",
                 "ops", query(f"sum by (outcome) (rate({refused}[$__rate_interval]))", "{{outcome}}"), width=12, height=9,
                 stacked=True, overrides=colours(OUTCOMES),
             ),

@@ -117,6 +117,17 @@ fn no_token_cookie_password_or_key_is_in_the_log_however_much_is_logged() {
     ] {
         assert!(logs.contains(expected), "{expected}: {logs}");
     }
+    // Lines of the program's own carry the name of the request that they are about.
+    let answered: Vec<Value> = logs
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|line: &Value| line["message"] == "answered")
+        .collect();
+    assert!(!answered.is_empty(), "{logs}");
+    for line in answered {
+        let name = line["span"]["request_id"].as_str();
+        assert!(name.is_some_and(|name| name.len() == 16), "{line}");
+    }
     assert_eq!(secret_in(&logs), None);
     for secret in [session.as_str(), token.as_str(), "not the password at all"] {
         assert!(!logs.contains(secret), "{secret} is in the log");

@@ -127,6 +127,15 @@ fn alerts_name_only_metrics_that_exist() {
     assert!(unknown.is_empty(), "{unknown:?}");
 }
 
+#[test]
+fn the_page_of_the_audit_trail_lists_every_event() {
+    let page = read("docs/audit.md");
+    for event in keywheel::audit::Event::ALL {
+        let name = format!("`{}`", event.name());
+        assert!(page.contains(&name), "{name} is not in docs/audit.md");
+    }
+}
+
 /// A generator of numbers that look random; the same each time.
 struct Random(u64);
 

@@ -231,6 +231,16 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "server")]
+    fn every_way_to_fail_to_sign_in_has_its_place() {
+        use crate::metrics::issuer::SignIn;
+        for outcome in SignIn::ALL {
+            let is_known = SIGN_IN_REASONS.contains(&outcome.name());
+            assert_eq!(is_known, outcome != SignIn::SignedIn, "{outcome:?}");
+        }
+    }
+
+    #[test]
     fn the_last_lines_stay_and_no_more() {
         let recent = Recent::default();
         assert!(recent.lines().is_empty());

@@ -10,12 +10,10 @@ use crate::verify::{REQUEST_ID, request_id};
 
 /// Takes the name that a client or a proxy gave, if it is one, else makes one; whoever comes after finds it in the header.
 pub(super) async fn identify(mut request: Request, next: Next) -> Response {
-    let id = match request_id(request.headers()) {
-        // Checked to be of few characters, so it is a header's value again.
-        Some(given) => HeaderValue::from_str(given).ok(),
-        None => None,
-    };
-    let id = id.unwrap_or_else(make);
+    let given = request_id(request.headers());
+    // Checked to be of few characters, so it is a header's value again.
+    let given = given.and_then(|given| HeaderValue::from_str(given).ok());
+    let id = given.unwrap_or_else(make);
     request.headers_mut().insert(REQUEST_ID, id.clone());
     let route = request.extensions().get::<MatchedPath>();
     let span = tracing::info_span!(

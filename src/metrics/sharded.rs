@@ -4,8 +4,8 @@
 //! counting would be the lock that the hot path does not have.
 
 use std::cell::Cell;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use arc_swap::ArcSwap;
 use prometheus::core::{Collector, Desc};
@@ -59,8 +59,12 @@ impl ShardedCounter {
 
 /// How many shards there are: twice as many as cores, for threads that are not at work; a power of two, for `thread_number`'s use.
 pub(super) fn shard_count() -> usize {
-    let cores = std::thread::available_parallelism().map_or(MAX_SHARDS, usize::from);
-    (2 * cores).next_power_of_two().min(MAX_SHARDS)
+    // Asked once: the system reads files to answer, and a verifier has some fifty counters.
+    static COUNT: LazyLock<usize> = LazyLock::new(|| {
+        let cores = std::thread::available_parallelism().map_or(MAX_SHARDS, usize::from);
+        (2 * cores).next_power_of_two().min(MAX_SHARDS)
+    });
+    *COUNT
 }
 
 /// A number of this thread's own, from 0 on.
