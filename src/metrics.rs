@@ -23,7 +23,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 pub(crate) use audit::AuditCounts;
 pub use catalogue::{Described, Kind};
 pub(crate) use sharded::{SAMPLED, is_sampled};
-pub(crate) use verifier::{CacheResults, Outcomes, SourceMetrics, StatusListMetrics};
+pub(crate) use verifier::{CacheResults, Look, Outcomes, SourceMetrics, StatusListMetrics};
 
 use audit::AuditMetrics;
 use catalogue::Registrar;

@@ -18,6 +18,7 @@ use keywheel::jose::SigningKey;
 use keywheel::verify::{StatusCheck, VerifierBuilder};
 use keywheel::{Claims, Clock as _, ManualClock, SystemClock, Verifier};
 use serde_json::{Value, json};
+use support::behind::Behind;
 use support::eventually;
 use support::jwks_server::{JwksServer, Reply};
 use support::tokens::{self, AUDIENCE, NOW, jwks, key};
@@ -56,7 +57,10 @@ impl Issuer {
             .issuer(self.name())
             .jwks_url(self.keys.url("/jwks.json"))
             .audience(AUDIENCE)
-            .clock(self.clock.clone())
+            .clock(Behind {
+                clock: self.clock.clone(),
+                lag: Duration::from_secs(1),
+            })
             .token_cache(64)
     }
 

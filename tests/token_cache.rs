@@ -19,6 +19,7 @@ use keywheel::verify::{KeySet, VerifierBuilder, channel};
 use keywheel::{Claims, JwkSet, ManualClock, Verified, Verifier};
 use proptest::prelude::*;
 use serde_json::json;
+use support::behind::Behind;
 use support::eventually;
 use support::jwks_server::{JwksServer, Reply};
 use support::tokens::{self, AUDIENCE, ISSUER, NOW, jwks, key, token};
@@ -146,19 +147,23 @@ proptest! {
     /// verdicts are equal.
     #[test]
     fn cached_verdict_is_uncached_verdict_at_every_time(
-        lives in prop::collection::vec((0usize..3, -20i64..40, -20i64..40), 1..8),
-        steps in prop::collection::vec((0usize..8, 0u64..6, prop::option::weighted(0.2, 0u8..8)), 1..80),
-        leeway in 0u64..10,
+        lives in prop::collection::vec((0usize..3, -20_000i64..40_000, -20_000i64..40_000), 1..8),
+        steps in prop::collection::vec((0usize..8, 0u64..6_000, prop::option::weighted(0.2, 0u8..8)), 1..80),
+        leeway in 0u64..10_000,
+        lag in 0u64..=1_000,
+        is_whole in any::<bool>(),
     ) {
         let (clock, keys) = (ManualClock::new(NOW), ["a", "b", "c"].map(key));
         let (publisher, reader) = channel();
+        // Whole seconds are where one comparison borders on the next.
+        let milliseconds = |n: u64| if is_whole { n / 1_000 * 1_000 } else { n };
         let verifier = |cache| {
             Verifier::builder()
                 .issuer(ISSUER)
                 .audience(AUDIENCE)
                 .published_keys(reader.clone())
-                .clock(clock.clone())
-                .leeway(Duration::from_secs(leeway))
+                .clock(Behind { clock: clock.clone(), lag: Duration::from_millis(lag) })
+                .leeway(Duration::from_millis(milliseconds(leeway)))
                 .token_cache(cache)
                 .build()
                 .unwrap()
@@ -179,14 +184,18 @@ proptest! {
             .map(|(n, &(key, exp, nbf))| {
                 let mut claims = tokens::claims();
                 claims["jti"] = json!(n.to_string());
-                claims["exp"] = json!(NOW.seconds() + exp);
-                claims["nbf"] = json!(NOW.seconds() + nbf);
+                let moment = |after: i64| match is_whole {
+                    true => json!(NOW.seconds() + after / 1_000),
+                    false => json!(NOW.as_seconds_f64() + after as f64 / 1e3),
+                };
+                claims["exp"] = moment(exp);
+                claims["nbf"] = moment(nbf);
                 tokens::sign(&keys[key], &tokens::header(&keys[key]), &claims)
             })
             .collect();
         for (token, pause, change) in steps {
             let token = &tokens[token % tokens.len()];
-            clock.advance(Duration::from_secs(pause));
+            clock.advance(Duration::from_millis(milliseconds(pause)));
             if let Some(present) = change {
                 publish(present);
             }
@@ -212,10 +221,17 @@ fn flood(count: usize) {
     for token in &good {
         assert!(reason(&verifier, token).is_ok());
     }
-    let (input, _) = good[0].rsplit_once('.').unwrap();
+    let (input, signature) = good[0].rsplit_once('.').unwrap();
+    let signature: [u8; 64] = URL_SAFE_NO_PAD
+        .decode(signature)
+        .unwrap()
+        .try_into()
+        .unwrap();
     for n in 0..count {
-        let mut signature = [0u8; 64];
-        signature[..8].copy_from_slice(&n.to_le_bytes());
+        // With the end of a good one, which is what chooses the place, and with other ends.
+        let mut signature = signature;
+        let place = if n % 2 == 0 { 0 } else { 48 };
+        signature[place..place + 8].copy_from_slice(&n.to_le_bytes());
         let forged = format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature));
         assert_eq!(reason(&verifier, &forged), Err("bad_signature"));
     }

@@ -2,6 +2,7 @@
 //!
 //! Never reads the clock: the time is an argument.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::claims::RegisteredClaims;
@@ -143,6 +144,22 @@ impl Policy {
         Ok(())
     }
 
+    /// The whole seconds at whose beginning, and until `within` after it, [`check_time`](Self::check_time) accepts: for whoever
+    /// knows the time no better than that.
+    pub(crate) fn unquestioned(
+        &self,
+        exp: Option<NumericDate>,
+        nbf: Option<NumericDate>,
+        within: Duration,
+    ) -> Range<i64> {
+        let first = nbf.map_or(i64::MIN, |nbf| nbf.minus(self.leeway).seconds());
+        let last = exp.map_or(i64::MAX, |exp| {
+            exp.plus(self.leeway).minus(within).seconds()
+        });
+        // Rounded inward: within `first` it may not have begun yet, and within `last` it may be over.
+        first.saturating_add(1)..last
+    }
+
     /// The checks that depend on the time alone.
     pub(crate) fn check_time(
         &self,
@@ -272,5 +289,32 @@ mod tests {
             assert_eq!(default.accepts(typ), by_default, "{typ:?}");
             assert_eq!(exact.accepts(typ), exactly, "{typ:?}");
         }
+    }
+
+    #[test]
+    fn whoever_is_unquestioned_at_a_second_is_valid_until_that_much_after_it() {
+        let date = |seconds, millis| {
+            NumericDate::from_seconds(seconds).plus(Duration::from_millis(millis))
+        };
+        let within = Duration::from_secs(2);
+        for leeway in [0, 1_000, 1_500] {
+            let mut policy = Policy::new(["api"]);
+            policy.leeway = Duration::from_millis(leeway);
+            for (exp, nbf) in [(0, 0), (300, 0), (0, 300), (999, 999)] {
+                let (exp, nbf) = (Some(date(30, exp)), Some(date(10, nbf)));
+                let range = policy.unquestioned(exp, nbf, within);
+                // All but the seconds next to the borders.
+                assert!(range.contains(&12) && range.contains(&27), "{range:?}");
+                for second in range {
+                    for now in [date(second, 0), date(second, 0).plus(within)] {
+                        let at = format!("{exp:?} {nbf:?} {leeway} {now:?}");
+                        assert_eq!(policy.check_time(exp, nbf, now), Ok(()), "{at}");
+                    }
+                }
+            }
+        }
+        let policy = Policy::new(["api"]);
+        let range = policy.unquestioned(None, None, within);
+        assert!(range.contains(&0) && range.contains(&(i64::MAX - 1)));
     }
 }

@@ -1,7 +1,5 @@
 //! What becomes of audit events: counted by event, and by what happened to their line.
 
-use std::sync::Arc;
-
 use super::catalogue::Registrar;
 use super::sharded::{ShardedCounter, ShardedCounterVec};
 use crate::audit::Event;
@@ -44,9 +42,9 @@ impl AuditMetrics {
 /// The counters of one audit log.
 #[derive(Debug)]
 pub(crate) struct AuditCounts {
-    events: [Arc<ShardedCounter>; Event::ALL.len()],
-    written: Arc<ShardedCounter>,
-    suppressed: Arc<ShardedCounter>,
+    events: [ShardedCounter; Event::ALL.len()],
+    written: ShardedCounter,
+    suppressed: ShardedCounter,
     #[cfg_attr(
         not(feature = "server"),
         expect(
@@ -54,7 +52,7 @@ pub(crate) struct AuditCounts {
             reason = "a backend's own subscriber knows what becomes of its lines"
         )
     )]
-    lost: Arc<ShardedCounter>,
+    lost: ShardedCounter,
 }
 
 // === impl AuditCounts ===

@@ -55,7 +55,7 @@ struct Route {
 struct Answers {
     method: &'static str,
     status: StatusCode,
-    counter: Arc<ShardedCounter>,
+    counter: ShardedCounter,
 }
 
 // === impl HttpMetrics ===

@@ -15,13 +15,10 @@ use prometheus::{IntCounter, IntCounterVec};
 /// Beyond so many cores, two threads may share a shard: then it is right as ever, and not as fast.
 const MAX_SHARDS: usize = 64;
 
-/// A count that is spread over several cache lines.
-#[derive(Debug)]
+/// A count that is spread over several cache lines. Cheap to clone; clones are the same count.
+#[derive(Debug, Clone)]
 pub(crate) struct ShardedCounter {
-    shards: Box<[Shard]>,
-    /// How much of the sum the exposed counter has had.
-    shown: AtomicU64,
-    exposed: IntCounter,
+    shards: Arc<[Shard]>,
 }
 
 /// Two lines: processors fetch them in pairs.
@@ -32,11 +29,9 @@ struct Shard(AtomicU64);
 // === impl ShardedCounter ===
 
 impl ShardedCounter {
-    fn new(exposed: IntCounter) -> Self {
+    fn new() -> Self {
         ShardedCounter {
             shards: (0..shard_count()).map(|_| Shard::default()).collect(),
-            shown: AtomicU64::new(0),
-            exposed,
         }
     }
 
@@ -47,13 +42,9 @@ impl ShardedCounter {
         shard.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Hands what has been added since the last time on to the exposed counter.
-    fn show(&self) {
+    fn sum(&self) -> u64 {
         let shards = self.shards.iter();
-        let sum = shards.map(|shard| shard.0.load(Ordering::Relaxed)).sum();
-        // The greater of two sums that are taken at once wins, and each adds only what the other has not.
-        let shown = self.shown.fetch_max(sum, Ordering::Relaxed);
-        self.exposed.inc_by(sum.saturating_sub(shown));
+        shards.map(|shard| shard.0.load(Ordering::Relaxed)).sum()
     }
 }
 
@@ -70,10 +61,22 @@ pub(super) fn shard_count() -> usize {
 /// A number of this thread's own, from 0 on.
 #[inline]
 pub(super) fn thread_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed));
-    // A thread that is ending counts with the first.
-    NUMBER.try_with(|number| *number).unwrap_or(0)
+    const NONE: usize = usize::MAX;
+    // Neither made on first use nor dropped, so that reading it takes one instruction.
+    thread_local!(static NUMBER: Cell<usize> = const { Cell::new(NONE) });
+
+    #[cold]
+    fn take() -> usize {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        NUMBER.set(number);
+        number
+    }
+
+    match NUMBER.get() {
+        NONE => take(),
+        number => number,
+    }
 }
 
 /// Of so many calls on one thread, [`is_sampled`] picks one. Two readings of the clock take about half as long as looking up a
@@ -84,14 +87,9 @@ pub(crate) const SAMPLED: u64 = 64;
 #[inline]
 pub(crate) fn is_sampled() -> bool {
     thread_local!(static CALLS: Cell<u64> = const { Cell::new(0) });
-    // A thread that is ending samples nothing.
-    CALLS
-        .try_with(|calls| {
-            let count = calls.get().wrapping_add(1);
-            calls.set(count);
-            count.is_multiple_of(SAMPLED)
-        })
-        .unwrap_or(false)
+    let count = CALLS.get().wrapping_add(1);
+    CALLS.set(count);
+    count.is_multiple_of(SAMPLED)
 }
 
 /// A metric whose series are sharded.
@@ -104,7 +102,28 @@ pub(crate) struct ShardedCounterVec {
 #[derive(Debug, Clone)]
 struct Series {
     labels: Box<[Box<str>]>,
-    counter: Arc<ShardedCounter>,
+    /// What it is the sum of, each under a name of its own.
+    parts: Vec<(Box<str>, ShardedCounter)>,
+    exposed: IntCounter,
+    /// How much of the sum the exposed counter has had.
+    shown: Arc<AtomicU64>,
+}
+
+// === impl Series ===
+
+impl Series {
+    fn part(&self, name: &str) -> Option<&ShardedCounter> {
+        let mut parts = self.parts.iter();
+        parts.find_map(|(its, counter)| (**its == *name).then_some(counter))
+    }
+
+    /// Hands what has been added since the last time on to the exposed counter.
+    fn show(&self) {
+        let sum = self.parts.iter().map(|(_, counter)| counter.sum()).sum();
+        // The greater of two sums that are taken at once wins, and each adds only what the other has not.
+        let shown = self.shown.fetch_max(sum, Ordering::Relaxed);
+        self.exposed.inc_by(sum.saturating_sub(shown));
+    }
 }
 
 // === impl ShardedCounterVec ===
@@ -118,29 +137,46 @@ impl ShardedCounterVec {
     }
 
     /// The one counter with these values of the labels, in their order. To be found once and kept.
-    pub(crate) fn counter(&self, labels: &[&str]) -> Arc<ShardedCounter> {
-        let find = |series: &[Series]| {
-            let labels = |series: &&Series| {
+    pub(crate) fn counter(&self, labels: &[&str]) -> ShardedCounter {
+        self.part(labels, "")
+    }
+
+    /// The one counter of this name among those whose sum the series with these values shows.
+    pub(crate) fn part(&self, labels: &[&str], name: &str) -> ShardedCounter {
+        self.enter(labels, name, &ShardedCounter::new())
+    }
+
+    /// Lets the series with these values show also what is counted for another metric; once for each name.
+    pub(crate) fn show_also(&self, labels: &[&str], name: &str, counter: &ShardedCounter) {
+        self.enter(labels, name, counter);
+    }
+
+    /// The part that is there already, or else this one.
+    fn enter(&self, labels: &[&str], name: &str, counter: &ShardedCounter) -> ShardedCounter {
+        let place = |series: &[Series]| {
+            series.iter().position(|series| {
                 let known = series.labels.iter().map(|label| &**label);
                 known.eq(labels.iter().copied())
-            };
-            series
-                .iter()
-                .find(labels)
-                .map(|series| series.counter.clone())
-        };
-        let new = Series {
-            labels: labels.iter().map(|&label| label.into()).collect(),
-            counter: Arc::new(ShardedCounter::new(self.exposed.with_label_values(labels))),
+            })
         };
         let before = self.series.rcu(|series| {
             let mut series = Vec::clone(series);
-            if find(&series).is_none() {
-                series.push(new.clone());
+            let at = place(&series).unwrap_or_else(|| {
+                series.push(Series {
+                    labels: labels.iter().map(|&label| label.into()).collect(),
+                    parts: Vec::new(),
+                    exposed: self.exposed.with_label_values(labels),
+                    shown: Arc::default(),
+                });
+                series.len() - 1
+            });
+            if series[at].part(name).is_none() {
+                series[at].parts.push((name.into(), counter.clone()));
             }
             series
         });
-        find(&before).unwrap_or(new.counter)
+        let known = place(&before).and_then(|at| before[at].part(name).cloned());
+        known.unwrap_or_else(|| counter.clone())
     }
 }
 
@@ -151,7 +187,7 @@ impl Collector for ShardedCounterVec {
 
     fn collect(&self) -> Vec<MetricFamily> {
         for series in self.series.load().iter() {
-            series.counter.show();
+            series.show();
         }
         self.exposed.collect()
     }
@@ -188,8 +224,35 @@ mod tests {
     fn the_same_labels_are_the_same_counter() {
         let counters = counters();
         let first = counters.counter(&["x", "y"]);
-        assert!(Arc::ptr_eq(&first, &counters.counter(&["x", "y"])));
-        assert!(!Arc::ptr_eq(&first, &counters.counter(&["xy", ""])));
-        assert!(!Arc::ptr_eq(&first, &counters.counter(&["y", "x"])));
+        first.inc();
+        let others = [["xy", ""], ["y", "x"]].map(|labels| counters.counter(&labels));
+        let again = counters.counter(&["x", "y"]);
+        assert_eq!((again.sum(), others.map(|other| other.sum())), (1, [0, 0]));
+    }
+
+    #[test]
+    fn a_series_shows_the_sum_of_its_parts_and_a_part_may_stand_in_two_metrics() {
+        let (accepted, looks) = (counters(), counters());
+        let [hit, miss] = ["hit", "miss"].map(|look| {
+            let part = accepted.part(&["issuer", "accepted"], look);
+            // Once more changes nothing.
+            looks.show_also(&[look, ""], "issuer", &part);
+            looks.show_also(&[look, ""], "issuer", &part);
+            part
+        });
+        let refused = looks.counter(&["hit", ""]);
+        (0..5).for_each(|_| hit.inc());
+        (0..3).for_each(|_| miss.inc());
+        (0..2).for_each(|_| refused.inc());
+        accepted.part(&["issuer", "accepted"], "hit").inc();
+        let value = |counters: &ShardedCounterVec, labels: &[&str]| {
+            counters.collect();
+            counters.exposed.with_label_values(labels).get()
+        };
+        for _ in 0..2 {
+            assert_eq!(value(&accepted, &["issuer", "accepted"]), 9);
+            assert_eq!(value(&looks, &["hit", ""]), 8);
+            assert_eq!(value(&looks, &["miss", ""]), 3);
+        }
     }
 }

@@ -116,8 +116,16 @@ impl VerifierMetrics {
 
     pub(super) fn outcomes(&self, issuer: &str) -> Outcomes {
         let counter = |outcome| self.verifications.counter(&[issuer, outcome]);
+        let accepted = Look::ALL.map(|look| {
+            let accepted = self.verifications.part(&[issuer, "accepted"], look.name());
+            if look != Look::Off {
+                self.token_cache
+                    .show_also(&[look.name()], issuer, &accepted);
+            }
+            accepted
+        });
         Outcomes {
-            accepted: counter("accepted"),
+            accepted,
             rejected: Reason::ALL.map(|reason| counter(reason.code())),
             seconds: self.seconds.histogram(issuer),
         }
@@ -125,8 +133,7 @@ impl VerifierMetrics {
 
     pub(super) fn token_cache(&self) -> CacheResults {
         CacheResults {
-            hit: self.token_cache.counter(&["hit"]),
-            miss: self.token_cache.counter(&["miss"]),
+            refused: [Look::Hit, Look::Miss].map(|look| self.token_cache.counter(&[look.name()])),
         }
     }
 
@@ -152,19 +159,44 @@ impl VerifierMetrics {
     }
 }
 
+/// What came of looking an authentic token up in the token cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    Hit,
+    Miss,
+    /// There is no cache.
+    Off,
+}
+
+// === impl Look ===
+
+impl Look {
+    const ALL: [Look; 3] = [Look::Hit, Look::Miss, Look::Off];
+
+    fn name(self) -> &'static str {
+        match self {
+            Look::Hit => "hit",
+            Look::Miss => "miss",
+            Look::Off => "off",
+        }
+    }
+}
+
 /// The counters of one issuer's verifications.
 #[derive(Debug)]
 pub(crate) struct Outcomes {
-    accepted: Arc<ShardedCounter>,
-    rejected: [Arc<ShardedCounter>; Reason::ALL.len()],
+    /// By [`Look`]: one addition counts the acceptance and the hit.
+    accepted: [ShardedCounter; Look::ALL.len()],
+    rejected: [ShardedCounter; Reason::ALL.len()],
     seconds: Arc<ShardedHistogram>,
 }
 
 // === impl Outcomes ===
 
 impl Outcomes {
-    pub(crate) fn accepted(&self) {
-        self.accepted.inc();
+    #[inline]
+    pub(crate) fn accepted(&self, look: Look) {
+        self.accepted[look as usize].inc();
     }
 
     pub(crate) fn rejected(&self, reason: Reason) {
@@ -177,22 +209,20 @@ impl Outcomes {
     }
 }
 
-/// What came of looking accepted tokens up.
+/// What came of looking those authentic tokens up that were refused in the end; [`Outcomes`] counts the accepted ones.
 #[derive(Debug)]
 pub(crate) struct CacheResults {
-    hit: Arc<ShardedCounter>,
-    miss: Arc<ShardedCounter>,
+    /// [`Look::Hit`], [`Look::Miss`].
+    refused: [ShardedCounter; 2],
 }
 
 // === impl CacheResults ===
 
 impl CacheResults {
-    pub(crate) fn hit(&self) {
-        self.hit.inc();
-    }
-
-    pub(crate) fn missed(&self) {
-        self.miss.inc();
+    pub(crate) fn refused(&self, look: Look) {
+        if let Some(counter) = self.refused.get(look as usize) {
+            counter.inc();
+        }
     }
 }
 

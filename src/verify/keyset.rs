@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
 
@@ -103,16 +104,34 @@ impl KeySet {
     }
 }
 
+/// What the two ends share.
+#[derive(Debug, Default)]
+struct Slot {
+    set: ArcSwapOption<KeySet>,
+    /// How often it has changed.
+    version: AtomicU64,
+}
+
+// === impl Slot ===
+
+impl Slot {
+    fn put(&self, set: Option<Arc<KeySet>>) {
+        self.set.store(set);
+        // Release, and after the set: whoever sees this version sees this set or a later one.
+        self.version.fetch_add(1, Ordering::Release);
+    }
+}
+
 /// The two ends of one published snapshot; nothing is published yet.
 pub fn channel() -> (Publisher, Reader) {
-    let slot = Arc::new(ArcSwapOption::empty());
+    let slot = Arc::new(Slot::default());
     (Publisher { slot: slot.clone() }, Reader { slot })
 }
 
 /// The writing end: one per issuer, and not to be cloned.
 #[derive(Debug)]
 pub struct Publisher {
-    slot: Arc<ArcSwapOption<KeySet>>,
+    slot: Arc<Slot>,
 }
 
 // === impl Publisher ===
@@ -120,24 +139,24 @@ pub struct Publisher {
 impl Publisher {
     /// Puts `set` in force, at once and for every reader.
     pub fn publish(&self, set: Arc<KeySet>) {
-        self.slot.store(Some(set));
+        self.slot.put(Some(set));
     }
 
     /// Takes the snapshot out of force: from now on there are no keys.
     pub fn withdraw(&self) {
-        self.slot.store(None);
+        self.slot.put(None);
     }
 
     /// What is in force.
     pub fn current(&self) -> Option<Arc<KeySet>> {
-        self.slot.load_full()
+        self.slot.set.load_full()
     }
 }
 
 /// The reading end; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    slot: Arc<ArcSwapOption<KeySet>>,
+    slot: Arc<Slot>,
 }
 
 // === impl Reader ===
@@ -145,7 +164,14 @@ pub struct Reader {
 impl Reader {
     /// The snapshot in force, or `None` when there are no keys. Drop the guard before any `.await`.
     pub fn load(&self) -> arc_swap::Guard<Option<Arc<KeySet>>> {
-        self.slot.load()
+        self.slot.set.load()
+    }
+
+    /// How often what is in force has changed. To be read before [`load`](Self::load): what was found in the set then loaded
+    /// holds for as long as this number stays.
+    #[inline]
+    pub(super) fn version(&self) -> u64 {
+        self.slot.version.load(Ordering::Acquire)
     }
 }
 

@@ -48,10 +48,10 @@ pub use status::StatusCheck;
 pub use verified::{ClaimSet, Claims, Token, Verified};
 
 use crate::audit::{AuditLog, Event, Fields};
-use crate::clock::Clock;
+use crate::clock::{Clock, RECENT};
 use crate::jose::owned_claims::OwnedClaims;
 use crate::jose::{Algorithm, Compact, CompactError, NumericDate, Policy, RegisteredClaims};
-use crate::metrics::{CacheResults, Metrics, Outcomes, SAMPLED, is_sampled};
+use crate::metrics::{CacheResults, Look, Metrics, Outcomes, SAMPLED, is_sampled};
 use refresh::RemoteKeys;
 use status::{RemoteList, StatusEntry, StatusLists, Unknown};
 use tables::Tables;
@@ -90,6 +90,13 @@ struct Trusted {
     /// `None` if they are not to be looked at.
     status: Option<StatusLists>,
     outcomes: Outcomes,
+}
+
+/// A token that passed every check, its issuer, and where it was found.
+struct Accepted<'v> {
+    token: Token,
+    trusted: &'v Trusted,
+    look: Look,
 }
 
 /// A refusal, with what a second look would need.
@@ -283,13 +290,16 @@ impl Verifier {
     fn conclude_allowed<'r>(
         &self,
         token: &str,
-        outcome: Result<(Token, &Trusted), Refusal<'_>>,
+        outcome: Result<Accepted<'_>, Refusal<'_>>,
         context: impl FnOnce() -> RequestContext<'r>,
         allow: impl FnOnce(&Token) -> Result<(), Reject>,
     ) -> Result<Token, Reject> {
-        let outcome = outcome.and_then(|(accepted, trusted)| {
-            allow(&accepted).map_err(|reject| Refusal::of(trusted, reject))?;
-            Ok((accepted, trusted))
+        let outcome = outcome.and_then(|accepted| match allow(&accepted.token) {
+            Ok(()) => Ok(accepted),
+            Err(reject) => {
+                self.inner.cache_results.refused(accepted.look);
+                Err(Refusal::of(accepted.trusted, reject))
+            }
         });
         let context = match &outcome {
             Ok(_) => RequestContext::default(),
@@ -309,7 +319,7 @@ impl Verifier {
     }
 
     /// An attempt, and another one if a fetch between them may find what was missed: a key, and then a status list.
-    async fn look(&self, token: &str) -> Result<(Token, &Trusted), Refusal<'_>> {
+    async fn look(&self, token: &str) -> Result<Accepted<'_>, Refusal<'_>> {
         let mut outcome = self.attempt(token);
         if let Err(refusal) = &outcome
             && let Some((trusted, Missed::Key(missed))) = refusal.curable()
@@ -425,28 +435,47 @@ impl Verifier {
 
     /// One look at the token, with the snapshot of the moment. Waits for nothing, records nothing but how long it took: always
     /// where a signature may have been checked, once in [`SAMPLED`] where the token was seen before.
-    fn attempt(&self, token: &str) -> Result<(Token, &Trusted), Refusal<'_>> {
-        let clock = &*self.inner.clock;
-        let sampled = is_sampled().then(|| clock.monotonic());
-        let (verdict, started, weight) = match (self.recall(token), sampled) {
-            (Some(verdict), None) => return verdict,
-            (Some(verdict), Some(started)) => (verdict, started, SAMPLED),
-            (None, started) => {
-                let started = started.unwrap_or_else(|| clock.monotonic());
-                (self.check(token), started, 1)
-            }
+    #[inline]
+    fn attempt(&self, token: &str) -> Result<Accepted<'_>, Refusal<'_>> {
+        if is_sampled() {
+            return self.attempt_timed(token);
+        }
+        match self.recall(token) {
+            Some(verdict) => verdict,
+            None => self.check_timed(token, self.inner.clock.monotonic()),
+        }
+    }
+
+    #[cold]
+    fn attempt_timed(&self, token: &str) -> Result<Accepted<'_>, Refusal<'_>> {
+        let started = self.inner.clock.monotonic();
+        let Some(verdict) = self.recall(token) else {
+            return self.check_timed(token, started);
         };
-        let trusted = match &verdict {
-            Ok((_, trusted)) => Some(*trusted),
-            Err(refusal) => refusal.trusted,
-        };
-        let outcomes = trusted.map_or(&self.inner.no_issuer, |trusted| &trusted.outcomes);
-        outcomes.took(clock.monotonic().saturating_sub(started), weight);
+        self.took(&verdict, started, SAMPLED);
         verdict
     }
 
+    /// Not in line: a look at a token that was seen before needs none of its stack.
+    #[inline(never)]
+    fn check_timed(&self, token: &str, started: Duration) -> Result<Accepted<'_>, Refusal<'_>> {
+        let verdict = self.check(token);
+        self.took(&verdict, started, 1);
+        verdict
+    }
+
+    fn took(&self, verdict: &Result<Accepted<'_>, Refusal<'_>>, started: Duration, weight: u64) {
+        let trusted = match verdict {
+            Ok(accepted) => Some(accepted.trusted),
+            Err(refusal) => refusal.trusted,
+        };
+        let outcomes = trusted.map_or(&self.inner.no_issuer, |trusted| &trusted.outcomes);
+        let took = self.inner.clock.monotonic().saturating_sub(started);
+        outcomes.took(took, weight);
+    }
+
     /// Every check, in their order.
-    fn check(&self, token: &str) -> Result<(Token, &Trusted), Refusal<'_>> {
+    fn check(&self, token: &str) -> Result<Accepted<'_>, Refusal<'_>> {
         let inner = &*self.inner;
         // Only these two and the claims of one's own are ever allocated: the decoded token, and the entry that owns it.
         let kept = inner.cache.takes(token).then_some(token);
@@ -503,56 +532,98 @@ impl Verifier {
 
         inner.tables.accepted(key);
         let (key, own_kid) = (key.id(), key.kid());
+        let unquestioned = trusted.policy.unquestioned(claims.exp, claims.nbf, RECENT);
         let mut claims = OwnedClaims::locate(&jws, &claims).into_owned(decoded, kept);
         if let (None, Some(kid)) = (claims.kid(), own_kid) {
             claims.set_kid(kid);
         }
-        let accepted = Token::from(Arc::new(Entry::new(claims, key, index, status)));
-        if inner.cache.is_on() {
-            inner.cache_results.missed();
-            inner.cache.insert(&accepted);
-        }
-        Ok((accepted, trusted))
+        let token = Token::from(Arc::new(Entry::new(
+            claims,
+            key,
+            index,
+            unquestioned,
+            status,
+        )));
+        let look = if inner.cache.is_on() {
+            inner.cache.insert(&token);
+            Look::Miss
+        } else {
+            Look::Off
+        };
+        Ok(Accepted {
+            token,
+            trusted,
+            look,
+        })
     }
 
     /// The verdict on a token that was accepted before, if what could have changed since has been looked at again: the very
     /// key is still published, the session has not ended, and the time is right. `None` sends it through every check.
-    fn recall(&self, token: &str) -> Option<Result<(Token, &Trusted), Refusal<'_>>> {
+    ///
+    /// In line, for its result is larger than what it does.
+    #[inline(always)]
+    fn recall(&self, token: &str) -> Option<Result<Accepted<'_>, Refusal<'_>>> {
         let inner = &*self.inner;
         let token = inner.cache.get(token)?;
         let entry = token.entry();
         let trusted = &inner.trusted[entry.trusted()];
-        if !trusted.keys.load().as_deref()?.contains_id(entry.key()) {
-            return None;
+        // Before the set: one that is published meanwhile is looked at next time.
+        let version = trusted.keys.version();
+        if !entry.was_seen_in(version) {
+            if !trusted.keys.load().as_deref()?.contains_id(entry.key()) {
+                return None;
+            }
+            entry.seen_in(version);
         }
-        let now = inner.clock.now();
-        let status = match entry.status() {
-            Some(status) => status.verdict(now)?,
-            None => Ok(()),
+        let recent = inner.clock.recent();
+        let refused = |reject| {
+            inner.cache_results.refused(Look::Hit);
+            Some(Err(Refusal::of(trusted, reject)))
         };
-        inner.cache_results.hit();
-        let (exp, nbf) = entry.validity();
-        let verdict = trusted.policy.check_time(exp, nbf, now);
-        Some(match verdict.map_err(Reject::from).and(status) {
-            Ok(()) => Ok((token, trusted)),
-            Err(reject) => Err(Refusal::of(trusted, reject)),
-        })
+        if !entry.is_unquestioned(recent) {
+            let (exp, nbf) = entry.validity();
+            if let Err(error) = trusted.policy.check_time(exp, nbf, inner.clock.now()) {
+                return refused(error.into());
+            }
+        }
+        if let Some(status) = entry.status()
+            && let Err(reject) = status.verdict(|moment| self.has_come(moment, recent))?
+        {
+            return refused(reject);
+        }
+        Some(Ok(Accepted {
+            token,
+            trusted,
+            look: Look::Hit,
+        }))
+    }
+
+    /// Whether `moment` has come, by the exact time if the recent one cannot tell.
+    fn has_come(&self, moment: NumericDate, recent: NumericDate) -> bool {
+        recent.plus(RECENT) >= moment && self.inner.clock.now() >= moment
     }
 
     /// Counts the outcome, writes a refusal to the audit trail, and decodes what the caller asked for.
     fn conclude<C: ClaimSet>(
         &self,
         token: &str,
-        outcome: Result<(Token, &Trusted), Refusal<'_>>,
+        outcome: Result<Accepted<'_>, Refusal<'_>>,
         context: RequestContext<'_>,
     ) -> Result<Verified<C>, Reject> {
         let (reject, trusted) = match outcome {
-            Ok((accepted, trusted)) => match accepted.decode() {
+            Ok(Accepted {
+                token,
+                trusted,
+                look,
+            }) => match token.decode() {
                 Ok(verified) => {
-                    trusted.outcomes.accepted();
+                    trusted.outcomes.accepted(look);
                     return Ok(verified);
                 }
-                Err(reject) => (reject, Some(trusted)),
+                Err(reject) => {
+                    self.inner.cache_results.refused(look);
+                    (reject, Some(trusted))
+                }
             },
             Err(refusal) => (refusal.reject, refusal.trusted),
         };

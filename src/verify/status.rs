@@ -109,7 +109,7 @@ impl StatusLists {
             slot: list.slot.clone(),
             idx: reference.idx,
         };
-        match entry.verdict(now) {
+        match entry.verdict(|moment| now >= moment) {
             Some(Ok(())) => Ok(entry),
             Some(Err(reject)) => Err(Unknown::Refused(reject)),
             None if self.check == StatusCheck::FailOpen => {
@@ -231,12 +231,15 @@ impl RemoteList {
 // === impl StatusEntry ===
 
 impl StatusEntry {
-    /// `None` when there is no list in force to tell.
+    /// `None` when there is no list in force to tell; `has_come` says of a moment whether it is past.
     #[inline]
-    pub(crate) fn verdict(&self, now: NumericDate) -> Option<Result<(), Reject>> {
+    pub(crate) fn verdict(
+        &self,
+        has_come: impl FnOnce(NumericDate) -> bool,
+    ) -> Option<Result<(), Reject>> {
         let bits = self.slot.0.load();
         let bits = bits.as_deref()?;
-        if bits.expires_at.is_some_and(|exp| now >= exp) {
+        if bits.expires_at.is_some_and(has_come) {
             return None;
         }
         Some(match bits.is_valid(self.idx) {

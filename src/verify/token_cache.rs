@@ -6,10 +6,11 @@
 //! time still right is for the caller to ask again, every time.
 //!
 //! No order of reads and writes can make a wrong verdict of it, and no model of it is checked for that: an entry is whole before a
-//! slot has it and never changes after, and the whole text decides. A tag only says whether to look. What could be got wrong is
-//! in `arc-swap`, which no model checker sees into.
+//! slot has it, and the whole text decides. A tag only says whether to look. Of what an entry says nothing changes after but in
+//! which version of the key set its key was last seen, and whichever of two that are written at once stays is true. What could be
+//! got wrong is in `arc-swap`, which no model checker sees into.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -24,6 +25,10 @@ const WAYS: usize = 4;
 /// Longer tokens are verified each time, so that the slots bound the bytes too: at 32,768 slots and about twice a token's
 /// length each, 128 MiB at the very worst, 12 MiB for 10,000 tokens of usual size.
 const MAX_TOKEN_BYTES: usize = 2048;
+
+/// So many of a token's last characters choose its place: of the signature, which differs where anything does, and is as good as
+/// random. What an outsider sends with the end of another token finds that token's place, another text there, and no more.
+const HASHED: usize = 32;
 
 /// Tokens kept unless set otherwise.
 pub(crate) const DEFAULT_SLOTS: usize = 32_768;
@@ -98,13 +103,17 @@ impl TokenCache {
         bucket.tags[place].store(tag, Ordering::Relaxed);
     }
 
-    /// Where a token may be, and the tag that it has there, which is odd. The hash only chooses the place; the whole text is
-    /// compared before anything counts.
+    /// Where a token may be, and the tag that it has there, which is odd. The hash of its end only chooses the place; the whole
+    /// text is compared before anything counts.
     fn places(&self, text: &str) -> Option<([&Bucket; 2], u32)> {
         if !self.takes(text) {
             return None;
         }
-        let hash = self.hasher.hash_one(text.as_bytes());
+        let tail = text.as_bytes();
+        let tail = tail.last_chunk::<HASHED>().map_or(tail, |tail| tail);
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(tail);
+        let hash = hasher.finish();
         // A power of two, so the lower bits are the remainder.
         let bucket = |hash: u64| {
             let index = usize::try_from(hash & (self.buckets.len() as u64 - 1)).ok()?;

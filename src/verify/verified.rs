@@ -3,10 +3,11 @@
 #[cfg(feature = "server")]
 use std::any::Any;
 use std::collections::HashMap;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 #[cfg(feature = "server")]
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::Guard;
 use serde::de::DeserializeOwned;
@@ -37,6 +38,10 @@ pub(super) struct Entry {
     key: KeyId,
     /// Position of the issuer in the verifier's list.
     trusted: usize,
+    /// The version of the issuer's key set that last was seen to have the key.
+    seen_in: AtomicU64,
+    /// The seconds in which the time need not be asked more exactly.
+    unquestioned: Range<i64>,
     claims: OwnedClaims,
     /// Where the issuer says whether it still holds, if it does.
     status: Option<StatusEntry>,
@@ -45,6 +50,9 @@ pub(super) struct Entry {
     attached: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
+/// The version of no key set: more publications than there is time for.
+const NEVER: u64 = u64::MAX;
+
 // === impl Entry ===
 
 impl Entry {
@@ -52,12 +60,15 @@ impl Entry {
         claims: OwnedClaims,
         key: KeyId,
         trusted: usize,
+        unquestioned: Range<i64>,
         status: Option<StatusEntry>,
     ) -> Self {
         Entry {
             claims,
             key,
             trusted,
+            seen_in: AtomicU64::new(NEVER),
+            unquestioned,
             status,
             #[cfg(feature = "server")]
             attached: OnceLock::new(),
@@ -79,6 +90,23 @@ impl Entry {
 
     pub(super) fn trusted(&self) -> usize {
         self.trusted
+    }
+
+    /// Whether the key was seen in the issuer's key set of this version.
+    #[inline]
+    pub(super) fn was_seen_in(&self, version: u64) -> bool {
+        // Relaxed: the number says all there is to know. Written by several at once, it is true whichever stays.
+        self.seen_in.load(Ordering::Relaxed) == version
+    }
+
+    pub(super) fn seen_in(&self, version: u64) {
+        self.seen_in.store(version, Ordering::Relaxed);
+    }
+
+    /// Whether it is valid by time for certain, of which `recent` says no more than a [`Clock`](crate::Clock) does.
+    #[inline]
+    pub(super) fn is_unquestioned(&self, recent: NumericDate) -> bool {
+        self.unquestioned.contains(&recent.seconds())
     }
 
     /// `exp` and `nbf`.

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::expect_used, clippy::panic)]
 
 pub mod auth;
+pub mod behind;
 pub mod corpus;
 pub mod jwks_server;
 pub mod memory_store;
