@@ -31,24 +31,29 @@ pub struct Token {
 
 /// What is known of an accepted token. Keeps no key alive, for with the key would stay its table.
 ///
-/// In this order in memory: of thousands of tokens each lies cold when its turn comes, and what a hit looks at comes first.
+/// In this order in memory: of thousands of tokens each lies cold when its turn comes, and all that a hit looks at is the first
+/// line of the processor's cache, up to the text and its place in `claims`.
 #[derive(Debug, Default)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(super) struct Entry {
-    key: KeyId,
-    /// Position of the issuer in the verifier's list.
-    trusted: usize,
     /// The version of the issuer's key set that last was seen to have the key.
     seen_in: AtomicU64,
     /// The seconds in which the time need not be asked more exactly.
     unquestioned: Range<i64>,
+    /// Position of the issuer in the verifier's list.
+    trusted: u32,
+    /// Whether there is a `status`, for that lies further on.
+    has_status: bool,
     claims: OwnedClaims,
+    key: KeyId,
     /// Where the issuer says whether it still holds, if it does.
     status: Option<StatusEntry>,
     /// What somebody else has made of the token, once.
     #[cfg(feature = "server")]
     attached: OnceLock<Box<dyn Any + Send + Sync>>,
 }
+
+const _: () = assert!(std::mem::offset_of!(Entry, claims) + OwnedClaims::TEXT_AND_PLACE <= 64);
 
 /// The version of no key set: more publications than there is time for.
 const NEVER: u64 = u64::MAX;
@@ -64,11 +69,13 @@ impl Entry {
         status: Option<StatusEntry>,
     ) -> Self {
         Entry {
-            claims,
-            key,
-            trusted,
             seen_in: AtomicU64::new(NEVER),
             unquestioned,
+            // Nobody has so many issuers; a position beyond the list would be none.
+            trusted: u32::try_from(trusted).unwrap_or(u32::MAX),
+            has_status: status.is_some(),
+            claims,
+            key,
             status,
             #[cfg(feature = "server")]
             attached: OnceLock::new(),
@@ -76,7 +83,11 @@ impl Entry {
     }
 
     pub(super) fn status(&self) -> Option<&StatusEntry> {
-        self.status.as_ref()
+        if self.has_status {
+            self.status.as_ref()
+        } else {
+            None
+        }
     }
 
     /// The token as received, if it was kept; else empty.
@@ -89,7 +100,7 @@ impl Entry {
     }
 
     pub(super) fn trusted(&self) -> usize {
-        self.trusted
+        self.trusted as usize
     }
 
     /// Whether the key was seen in the issuer's key set of this version.
