@@ -2,17 +2,15 @@
 //!
 //! A general JSON library keeps the last of two equal names, silently; two parsers that keep
 //! different ones disagree about what was signed (RFC 8725 §2.4). So the objects that decide a verdict are read here.
-//! Never allocates for a string without escapes, nor for an object of up to [`INLINE_NAMES`] members.
+//! Never allocates for a string without escapes, nor for an object of up to sixteen members.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+
+use super::names::Names;
 
 /// Deepest nesting of arrays and objects. Real tokens stay under 6; a bound keeps the recursion off the stack's end
 /// (CVE-2025-53864 was a stack overflow by depth).
 pub(crate) const MAX_DEPTH: u8 = 32;
-
-/// Up to this many member names are compared pairwise; beyond it a hash set keeps the check linear.
-const INLINE_NAMES: usize = 16;
 
 /// Why a text is not the strict JSON that JOSE asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -167,7 +165,7 @@ impl<'a> Scanner<'a> {
             self.whitespace();
             let start = self.at;
             let name = self.string()?;
-            if !names.insert(name.clone()) {
+            if !names.insert(&name) {
                 return Err(JsonError {
                     what: "duplicate member name",
                     at: start,
@@ -295,6 +293,14 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
         self.eat(b'"', "not a JSON string")?;
         let start = self.at;
+        let mut words = self.text.as_bytes()[start..].chunks_exact(8);
+        while let Some(&[a, b, c, d, e, f, g, h]) = words.next() {
+            let stops = stops(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+            self.at += stops.trailing_zeros() as usize / 8;
+            if stops != 0 {
+                break;
+            }
+        }
         loop {
             match self.peek() {
                 Some(b'"') => {
@@ -381,42 +387,16 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The names one object has shown so far.
-struct Names<'a> {
-    inline: [Cow<'a, str>; INLINE_NAMES],
-    len: usize,
-    spilled: Option<HashSet<Cow<'a, str>>>,
-}
-
-// === impl Names ===
-
-impl<'a> Names<'a> {
-    fn new() -> Self {
-        Names {
-            inline: [const { Cow::Borrowed("") }; INLINE_NAMES],
-            len: 0,
-            spilled: None,
-        }
-    }
-
-    /// `false` if the name was there already.
-    fn insert(&mut self, name: Cow<'a, str>) -> bool {
-        if let Some(spilled) = &mut self.spilled {
-            return spilled.insert(name);
-        }
-        if self.inline[..self.len].contains(&name) {
-            return false;
-        }
-        if self.len < INLINE_NAMES {
-            self.inline[self.len] = name;
-            self.len += 1;
-        } else {
-            let mut spilled: HashSet<_> = self.inline.iter_mut().map(std::mem::take).collect();
-            spilled.insert(name);
-            self.spilled = Some(spilled);
-        }
-        true
-    }
+/// The bytes of a word, the first one lowest, that are `"`, `\\`, or below a space: each has its highest bit set. Beyond the first
+/// there may be more than there are.
+#[inline]
+fn stops(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let zero = |word: u64| word.wrapping_sub(EACH) & !word;
+    let quote = zero(word ^ (EACH * b'"' as u64));
+    let backslash = zero(word ^ (EACH * b'\\' as u64));
+    let control = word.wrapping_sub(EACH * b' ' as u64) & !word;
+    (quote | backslash | control) & (EACH << 7)
 }
 
 #[cfg(test)]
@@ -518,6 +498,42 @@ mod tests {
         assert!(check(&nested(usize::from(MAX_DEPTH) - 1)).is_ok());
         assert!(check(&nested(usize::from(MAX_DEPTH))).is_err());
         assert!(check(&nested(1_000_000)).is_err());
+    }
+
+    #[test]
+    fn a_string_ends_where_it_ends_and_holds_no_control_character() {
+        for before in 0..20 {
+            for after in 0..10 {
+                let of = |middle: &str| {
+                    let (before, after) = (
+                        "é".repeat(before / 2) + &"x".repeat(before % 2),
+                        "y".repeat(after),
+                    );
+                    format!("{{\"{before}{middle}{after}\":1,\"z\":2}}")
+                };
+                for middle in [
+                    "", "!", "#", "[", "]", "\u{7f}", "\u{80}", "\u{a2}", "ÿ", "\u{20}", "🔑",
+                ] {
+                    assert_eq!(
+                        check(&of(middle)).map(|names| names.len()),
+                        Ok(2),
+                        "{middle:?}"
+                    );
+                }
+                for byte in 0..0x20 {
+                    let text = of(char::from(byte).to_string().as_str());
+                    assert_eq!(
+                        check(&text).map_err(|e| e.what()),
+                        Err("a control character in a string")
+                    );
+                }
+                assert_eq!(
+                    check(&of("\\n")).map(|names| names[0].contains('\n')),
+                    Ok(true)
+                );
+                assert!(check(&of("\"")).is_err());
+            }
+        }
     }
 
     #[test]

@@ -100,6 +100,16 @@ impl NumericDate {
         reason = "the range has been checked, and a fraction of a second is not negative"
     )]
     pub(crate) fn from_json_number(text: &str) -> Option<Self> {
+        // Short enough not to overflow, and nothing but digits: what dates are.
+        let digit = |so_far: Option<i64>, byte: u8| match byte {
+            b'0'..=b'9' => so_far.map(|so_far| 10 * so_far + i64::from(byte - b'0')),
+            _ => None,
+        };
+        if (1..=18).contains(&text.len())
+            && let Some(seconds) = text.bytes().fold(Some(0), digit)
+        {
+            return Some(NumericDate::from_seconds(seconds));
+        }
         if !text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
             return text.parse().ok().map(NumericDate::from_seconds);
         }
@@ -153,6 +163,8 @@ mod tests {
             ("-0", Some((0, 0))),
             ("-1", Some((-1, 0))),
             ("1790000000", Some((1_790_000_000, 0))),
+            ("999999999999999999", Some((999_999_999_999_999_999, 0))),
+            ("1000000000000000000", Some((1_000_000_000_000_000_000, 0))),
             ("1790000000.5", Some((1_790_000_000, 500_000_000))),
             ("-1.5", Some((-2, 500_000_000))),
             ("1790000050e0", Some((1_790_000_050, 0))),

@@ -204,9 +204,9 @@ impl Located {
     /// `decoded` is the buffer that they were located in; `token`, as received, is kept with it.
     pub(crate) fn into_owned(mut self, mut decoded: Vec<u8>, token: Option<&str>) -> OwnedClaims {
         decoded.truncate(self.0.payload.end as usize);
-        decoded.extend_from_slice(token.unwrap_or_default().as_bytes());
-        // Cannot fail: header and payload were read as UTF-8, and the token is a text.
+        // Cannot fail: header and payload were read as UTF-8.
         self.0.text = String::from_utf8(decoded).unwrap_or_default();
+        self.0.text.push_str(token.unwrap_or_default());
         self.0
     }
 }

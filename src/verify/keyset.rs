@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwapOption;
+use rapidhash::quality::RandomState;
 
 use super::reject::Reject;
 use crate::jose::key::KeyId;
@@ -16,7 +17,7 @@ use crate::jose::{Algorithm, JwkSet, SkippedKey, VerifyingKey};
 #[derive(Debug, Default)]
 pub struct KeySet {
     keys: Vec<Arc<VerifyingKey>>,
-    by_kid: HashMap<Box<str>, Vec<Arc<VerifyingKey>>>,
+    by_kid: HashMap<Box<str>, Vec<Arc<VerifyingKey>>, RandomState>,
     skipped: Vec<SkippedKey>,
 }
 

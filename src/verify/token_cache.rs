@@ -80,8 +80,9 @@ impl TokenCache {
 
     /// The token of exactly this text.
     pub(crate) fn get(&self, text: &str) -> Option<Token> {
-        let (buckets, tag) = self.places(text)?;
-        buckets.into_iter().find_map(|bucket| bucket.get(text, tag))
+        let ([first, second], tag) = self.places(text)?;
+        let found = first.get(text, tag);
+        found.or_else(|| second.get(text, tag))
     }
 
     /// Remembers an accepted token, which has kept its text: in a free place, in its own if it has one already, else in the
@@ -105,6 +106,7 @@ impl TokenCache {
 
     /// Where a token may be, and the tag that it has there, which is odd. The hash of its end only chooses the place; the whole
     /// text is compared before anything counts.
+    #[inline]
     fn places(&self, text: &str) -> Option<([&Bucket; 2], u32)> {
         if !self.takes(text) {
             return None;
