@@ -183,7 +183,10 @@ impl<'a> RegisteredClaims<'a> {
     /// Whether the token grants `scope`, one scope token of RFC 6749 §3.3.
     pub fn has_scope(&self, scope: &str) -> bool {
         match &self.scope {
-            Some(Strings::One(list)) => list.split(' ').any(|granted| granted == scope),
+            Some(Strings::One(list)) => {
+                let mut granted = list.as_bytes().split(|&byte| byte == b' ');
+                granted.any(|granted| granted == scope.as_bytes())
+            }
             Some(many) => many.any(|granted| granted == scope),
             None => false,
         }

@@ -17,9 +17,9 @@ pub(crate) struct OwnedClaims {
     text: String,
     /// Short, so that a remembered token's first line has it.
     payload: Range<u32>,
+    scope: Option<StringsSpan>,
     exp: Option<NumericDate>,
     nbf: Option<NumericDate>,
-    scope: Option<StringsSpan>,
     kid: Option<Span>,
     iss: Option<Span>,
     sub: Option<Span>,
@@ -50,7 +50,7 @@ enum StringsSpan {
 
 impl OwnedClaims {
     /// Bytes from the beginning that [`token`](Self::token) and [`payload`](Self::payload) look at.
-    pub(crate) const TEXT_AND_PLACE: usize = std::mem::offset_of!(OwnedClaims, exp);
+    pub(crate) const TEXT_AND_PLACE: usize = std::mem::offset_of!(OwnedClaims, scope);
 
     /// Notes where `kid` and the claims stand in the buffer that was decoded into, so that the buffer can be moved;
     /// [`Located::into_owned`] puts the two together.

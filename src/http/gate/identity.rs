@@ -1,8 +1,11 @@
 //! Whom a request is from, as headers.
 
+use axum::body::Body;
+use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::verify::Token;
@@ -14,19 +17,37 @@ const ROLES: HeaderName = HeaderName::from_static("x-auth-roles");
 const CLAIMS: HeaderName = HeaderName::from_static("x-auth-claims");
 /// Every header of an identity. All are always answered, if only with nothing, so that a proxy that copies them puts something
 /// in the place of what a client may have sent.
-pub(super) const IDENTITY: [HeaderName; 5] = [SUBJECT, ISSUER, SCOPE, ROLES, CLAIMS];
+const IDENTITY: [HeaderName; 5] = [SUBJECT, ISSUER, SCOPE, ROLES, CLAIMS];
 
-/// The values of [`IDENTITY`]; `None` if one cannot be put into a header as it is.
-struct Identity(Option<[HeaderValue; 5]>);
+/// An answer is for one request alone.
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
-/// Adds the headers of an identity. They are made once for as long as the verifier remembers the token, which bounds them too: all
-/// of them together are a little longer than the token.
-pub(super) fn add_to(headers: &mut HeaderMap, token: &Token) -> Option<()> {
-    let identity = token.attached(|token| Identity(values(token)))?;
-    for (name, value) in IDENTITY.iter().zip(identity.0.as_ref()?) {
-        headers.insert(name, value.clone());
+/// All headers of an answer that names somebody; `None` if one cannot be put into a header as it is.
+struct Identity(Option<HeaderMap>);
+
+/// The answer that names whom a token is from; `None` if no header can say so. Its headers are made once for as long as the verifier
+/// remembers the token, which bounds them too: all of them together are a little longer than the token.
+pub(super) fn answer(token: &Token) -> Option<Response> {
+    let identity = token.attached(|token| Identity(values(token).map(headers)))?;
+    let mut response = Response::new(Body::empty());
+    *response.headers_mut() = identity.0.clone()?;
+    Some(response)
+}
+
+fn headers(values: [HeaderValue; 5]) -> HeaderMap {
+    let mut headers: HeaderMap = IDENTITY.into_iter().zip(values).collect();
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    // Or the server adds it, to each answer.
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    headers
+}
+
+/// The headers of an answer that names nobody.
+pub(super) fn add_nobody(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    for name in IDENTITY {
+        headers.insert(name, HeaderValue::from_static(""));
     }
-    Some(())
 }
 
 fn values(token: &Token) -> Option<[HeaderValue; 5]> {

@@ -14,14 +14,13 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use http::header::{CACHE_CONTROL, COOKIE};
+use http::header::COOKIE;
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::count;
 use crate::metrics::Metrics;
 use crate::verify::{Denied, Reject, RequestContext, Token, Verifier, bearer, request_id};
-use identity::IDENTITY;
 use original::{Original, OriginalError};
 use rules::Need;
 pub use rules::{Access, Rule, RuleError, Rules};
@@ -120,30 +119,29 @@ async fn answer(
     more: &str,
     request: &Parts,
 ) -> Response {
-    let mut response = match original {
+    let named = match original {
         Ok(original) => decide(rules, original.as_ref(), more, request).await,
         Err(error) => {
             // 403 and not 400: nginx takes anything but 401 and 403 for a failure of its own.
             // Counted by its status; a line for each would let anyone fill the log.
             tracing::debug!(%error, "a request that the rules cannot be applied to");
             let body = format!("the gate cannot tell what was asked for: {error}\n");
-            (StatusCode::FORBIDDEN, body).into_response()
+            Err((StatusCode::FORBIDDEN, body).into_response())
         }
     };
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    for name in IDENTITY {
-        headers.entry(name).or_insert(HeaderValue::from_static(""));
-    }
-    response
+    named.unwrap_or_else(|mut response| {
+        identity::add_nobody(response.headers_mut());
+        response
+    })
 }
 
+/// The answer that names whom the request is from; `Err` for one that names nobody.
 async fn decide(
     rules: &GateRules,
     original: Option<&Original>,
     more: &str,
     request: &Parts,
-) -> Response {
+) -> Result<Response, Response> {
     let mut need = original.map_or_else(Need::default, |original| {
         rules.rules.need(&original.path, &original.method)
     });
@@ -165,15 +163,15 @@ async fn decide(
             let allow = |token: &Token| need.allow(token);
             rules.verifier.verify_and_allow(token, context, allow).await
         }
-        Err(reject) if need.access == Access::Public => return anonymous(Some(reject)),
+        Err(reject) if need.access == Access::Public => return Err(anonymous(Some(reject))),
         Err(reject) => {
             rules.verifier.no_credentials(&reject, context);
             Err(reject)
         }
     };
-    match outcome {
-        Ok(token) => match known(&token) {
-            Some(response) => response,
+    Err(match outcome {
+        Ok(token) => match identity::answer(&token) {
+            Some(named) => return Ok(named),
             None => {
                 tracing::warn!("an identity that no header can carry");
                 let reject = Reject::InsufficientScope { required: None };
@@ -187,17 +185,7 @@ async fn decide(
             anonymous(None)
         }
         Err(reject) => Denied::new(reject, &rules.realm).into_response(),
-    }
-}
-
-/// It passes, and this is whom it is from; `None` if no header can say so.
-fn known(token: &Token) -> Option<Response> {
-    let mut response = StatusCode::OK.into_response();
-    let headers = response.headers_mut();
-    // At once for all of them, and for what the server adds.
-    headers.reserve(IDENTITY.len() + 3);
-    identity::add_to(headers, token)?;
-    Some(response)
+    })
 }
 
 /// It passes, and nobody is named.
@@ -250,7 +238,7 @@ fn cookie<'h>(headers: &'h HeaderMap, wanted: &str) -> Option<&'h str> {
 
 // === impl Need ===
 
-impl Need {
+impl Need<'_> {
     /// Adds what the query of the proxy's own request asks for; `true` if that is anything.
     fn asks_more(&mut self, query: &str) -> bool {
         let mut any = false;
@@ -261,7 +249,7 @@ impl Need {
                 _ => continue,
             };
             let wanted = value.split(' ').filter(|one| !one.is_empty());
-            list.extend(wanted.map(String::from));
+            list.to_mut().extend(wanted.map(String::from));
             any = true;
         }
         any

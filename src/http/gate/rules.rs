@@ -1,6 +1,7 @@
 //! What a request must have, by its path and method: the most specific rule decides, and where two are as specific as each other,
 //! both do.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use http::Method;
@@ -26,7 +27,7 @@ pub struct Rule {
     pattern: String,
     /// All of them, if empty.
     methods: Vec<Method>,
-    need: Need,
+    need: Need<'static>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +38,10 @@ enum Segment {
 
 /// What one or several rules ask of a token.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Need {
+pub(crate) struct Need<'r> {
     pub(crate) access: Access,
-    pub(crate) scopes: Vec<String>,
-    pub(crate) roles: Vec<String>,
+    pub(crate) scopes: Cow<'r, [String]>,
+    pub(crate) roles: Cow<'r, [String]>,
     /// What `sub` must be, each of them: the value that the path has for the parameter.
     pub(crate) subjects: Vec<String>,
 }
@@ -109,8 +110,8 @@ impl Rule {
             methods,
             need: Need {
                 access,
-                scopes,
-                roles,
+                scopes: scopes.into(),
+                roles: roles.into(),
                 subjects: subject.into_iter().collect(),
             },
         })
@@ -160,15 +161,17 @@ impl Rule {
     }
 
     /// What it asks of a token for this path.
-    fn need(&self, path: &PlainPath) -> Need {
+    fn need(&self, path: &PlainPath) -> Need<'_> {
         let value = |parameter: &String| {
             let is_it = |segment: &Segment| *segment == Segment::Parameter(parameter.clone());
             let at = self.path.iter().position(is_it)?;
             path.segments().get(at).cloned()
         };
         Need {
+            access: self.need.access,
+            scopes: Cow::Borrowed(&self.need.scopes),
+            roles: Cow::Borrowed(&self.need.roles),
             subjects: self.need.subjects.iter().filter_map(value).collect(),
-            ..self.need.clone()
         }
     }
 }
@@ -225,7 +228,7 @@ impl Rules {
     }
 
     /// What a request must have. Without a rule for it, a token.
-    pub(crate) fn need(&self, path: &PlainPath, method: &Method) -> Need {
+    pub(crate) fn need(&self, path: &PlainPath, method: &Method) -> Need<'_> {
         let applying: Vec<&Rule> = self
             .0
             .iter()
@@ -278,21 +281,25 @@ fn can_meet(one: &Rule, other: &Rule) -> bool {
 
 // === impl Need ===
 
-impl Need {
+impl Need<'_> {
     /// Both: the stricter of the two in every respect.
-    fn and(mut self, other: Need) -> Need {
+    fn and(mut self, other: Self) -> Self {
         if other.access == Access::Token {
             self.access = Access::Token;
         }
         for (all, more) in [
-            (&mut self.scopes, other.scopes),
-            (&mut self.roles, other.roles),
-            (&mut self.subjects, other.subjects),
+            (&mut self.scopes, &other.scopes),
+            (&mut self.roles, &other.roles),
         ] {
-            for one in more {
-                if !all.contains(&one) {
-                    all.push(one);
+            for one in more.iter() {
+                if !all.contains(one) {
+                    all.to_mut().push(one.clone());
                 }
+            }
+        }
+        for one in other.subjects {
+            if !self.subjects.contains(&one) {
+                self.subjects.push(one);
             }
         }
         self
