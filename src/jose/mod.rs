@@ -12,8 +12,8 @@ pub(crate) mod ed25519;
 pub(crate) mod json;
 pub(crate) mod jwk;
 pub(crate) mod key;
-pub(crate) mod names;
-mod numeric_date;
+mod names;
+pub(crate) mod numeric_date;
 pub(crate) mod owned_claims;
 pub(crate) mod policy;
 #[cfg(feature = "server")]
