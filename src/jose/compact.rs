@@ -79,23 +79,13 @@ impl<'a> Compact<'a> {
         max_bytes: usize,
         decoded: &'a mut Vec<u8>,
     ) -> Result<Self, CompactError> {
-        Self::parse_with_room(token, max_bytes, decoded, 0)
-    }
-
-    /// As [`parse`](Self::parse), and `decoded` has room for so many bytes more without another allocation.
-    pub(crate) fn parse_with_room(
-        token: &'a str,
-        max_bytes: usize,
-        decoded: &'a mut Vec<u8>,
-        room: usize,
-    ) -> Result<Self, CompactError> {
         if token.len() > max_bytes {
             return Err(CompactError::TooLarge { limit: max_bytes });
         }
         let bytes = token.as_bytes();
         let (first, second) = two_dots(bytes).ok_or(CompactError::Segments)?;
         decoded.clear();
-        decoded.reserve(bytes.len() / 4 * 3 + 3 + room);
+        decoded.reserve(bytes.len() / 4 * 3 + 3);
         let mut segment = |range: Range<usize>, name| {
             base64url::decode_onto(&bytes[range], decoded)
                 .map(|()| decoded.len())

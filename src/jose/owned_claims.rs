@@ -13,10 +13,9 @@ use super::numeric_date::NumericDate;
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct OwnedClaims {
-    /// The header, the payload, and the token as received, if it is kept.
+    /// The header and the payload.
     text: String,
-    /// Short, so that a remembered token's first line has it.
-    payload: Range<u32>,
+    payload: Range<usize>,
     scope: Option<StringsSpan>,
     exp: Option<NumericDate>,
     nbf: Option<NumericDate>,
@@ -49,9 +48,6 @@ enum StringsSpan {
 // === impl OwnedClaims ===
 
 impl OwnedClaims {
-    /// Bytes from the beginning that [`token`](Self::token) and [`payload`](Self::payload) look at.
-    pub(crate) const TEXT_AND_PLACE: usize = std::mem::offset_of!(OwnedClaims, scope);
-
     /// Notes where `kid` and the claims stand in the buffer that was decoded into, so that the buffer can be moved;
     /// [`Located::into_owned`] puts the two together.
     pub(crate) fn locate(jws: &Compact<'_>, claims: &RegisteredClaims<'_>) -> Located {
@@ -71,7 +67,7 @@ impl OwnedClaims {
         };
         Located(OwnedClaims {
             text: String::new(),
-            payload: short(jws.payload_range.start)..short(jws.payload_range.end),
+            payload: jws.payload_range.clone(),
             kid: jws.header.kid.as_ref().map(span),
             iss: claims.iss.as_ref().map(span),
             sub: claims.sub.as_ref().map(span),
@@ -93,13 +89,7 @@ impl OwnedClaims {
     }
 
     pub(crate) fn payload(&self) -> &str {
-        let Range { start, end } = self.payload;
-        part(&self.text, &(start as usize..end as usize))
-    }
-
-    /// The token as received, if it is kept.
-    pub(crate) fn token(&self) -> &str {
-        part(&self.text, &(self.payload.end as usize..self.text.len()))
+        part(&self.text, &self.payload)
     }
 
     pub(crate) fn kid(&self) -> Option<&str> {
@@ -185,11 +175,6 @@ impl Span {
     }
 }
 
-/// No token is longer than a verifier's limit allows, which is far below this range's.
-fn short(place: usize) -> u32 {
-    u32::try_from(place).unwrap_or(u32::MAX)
-}
-
 /// The places were taken from this very text, so there is always something there.
 fn part<'s>(text: &'s str, place: &Range<usize>) -> &'s str {
     text.get(place.clone()).unwrap_or_default()
@@ -201,12 +186,11 @@ pub(crate) struct Located(OwnedClaims);
 // === impl Located ===
 
 impl Located {
-    /// `decoded` is the buffer that they were located in; `token`, as received, is kept with it.
-    pub(crate) fn into_owned(mut self, mut decoded: Vec<u8>, token: Option<&str>) -> OwnedClaims {
-        decoded.truncate(self.0.payload.end as usize);
+    /// `decoded` is the buffer that they were located in.
+    pub(crate) fn into_owned(mut self, mut decoded: Vec<u8>) -> OwnedClaims {
+        decoded.truncate(self.0.payload.end);
         // Cannot fail: header and payload were read as UTF-8.
         self.0.text = String::from_utf8(decoded).unwrap_or_default();
-        self.0.text.push_str(token.unwrap_or_default());
         self.0
     }
 }

@@ -317,9 +317,9 @@ impl VerifierBuilder {
         self
     }
 
-    /// Longest token, in bytes. 16 KiB by default, and never more than a gigabyte.
+    /// Longest token, in bytes. 16 KiB by default.
     pub fn max_token_bytes(mut self, limit: usize) -> Self {
-        self.max_token_bytes = Some(limit.min(1 << 30));
+        self.max_token_bytes = Some(limit);
         self
     }
 

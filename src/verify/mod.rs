@@ -477,10 +477,9 @@ impl Verifier {
     /// Every check, in their order.
     fn check(&self, token: &str) -> Result<Accepted<'_>, Refusal<'_>> {
         let inner = &*self.inner;
-        // Only these two and the claims of one's own are ever allocated: the decoded token, and the entry that owns it.
-        let kept = inner.cache.takes(token).then_some(token);
-        let (mut decoded, room) = (Vec::new(), kept.map_or(0, str::len));
-        let jws = Compact::parse_with_room(token, inner.max_token_bytes, &mut decoded, room)?;
+        // Only this, the entry that owns it, and the claims of one's own are ever allocated.
+        let mut decoded = Vec::new();
+        let jws = Compact::parse(token, inner.max_token_bytes, &mut decoded)?;
         let algorithm =
             Algorithm::from_name(&jws.header.alg).ok_or(Refusal::early(Reject::AlgNotAllowed))?;
         // `typ` and the required claims are the same for every issuer: any policy will do.
@@ -533,17 +532,13 @@ impl Verifier {
         inner.tables.accepted(key);
         let (key, own_kid) = (key.id(), key.kid());
         let unquestioned = trusted.policy.unquestioned(claims.exp, claims.nbf, RECENT);
-        let mut claims = OwnedClaims::locate(&jws, &claims).into_owned(decoded, kept);
+        let mut claims = OwnedClaims::locate(&jws, &claims).into_owned(decoded);
         if let (None, Some(kid)) = (claims.kid(), own_kid) {
             claims.set_kid(kid);
         }
-        let token = Token::from(Arc::new(Entry::new(
-            claims,
-            key,
-            index,
-            unquestioned,
-            status,
-        )));
+        let kept = inner.cache.takes(token.len()).then_some(token);
+        let entry = Entry::new(claims, key, index, unquestioned, status);
+        let token = Token::from(entry.share(kept));
         let look = if inner.cache.is_on() {
             inner.cache.insert(&token);
             Look::Miss

@@ -1,6 +1,6 @@
 //! Verified tokens; changes speed, never a verdict.
 //!
-//! Fixed slots, each an [`ArcSwap`]: readers wait for nobody and write to nothing shared, and what they get is borrowed, so that
+//! Fixed slots, each an [`ArcSwapAny`]: readers wait for nobody and write to nothing shared, and what they get is borrowed, so that
 //! not even a hot token's reference count is passed between cores. Only tokens that passed every check enter, so forged ones can
 //! evict nothing. A hit says that this very text was once accepted by this very key; whether the key is still published and the
 //! time still right is for the caller to ask again, every time.
@@ -11,13 +11,12 @@
 //! got wrong is in `arc-swap`, which no model checker sees into.
 
 use std::hash::{BuildHasher, Hasher as _};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapAny;
 use rapidhash::quality::RandomState;
 
-use super::verified::{Entry, Token};
+use super::verified::{Entry, Shared, Token};
 
 /// Places per bucket; each token has two buckets. With 10,000 tokens in 32,768 slots one token in a hundred goes to its second
 /// bucket, and none has to make room for another; with one bucket each, 98.3 % of looks were measured to be hits.
@@ -46,7 +45,7 @@ struct Bucket {
     /// A part of the hash for each slot, or 0: which slots are worth a look. May be out of step with its slot for a moment, or
     /// after two threads have written at once; then a look is in vain, and no more.
     tags: [AtomicU32; WAYS],
-    slots: [ArcSwap<Entry>; WAYS],
+    slots: [ArcSwapAny<Shared>; WAYS],
 }
 
 // === impl TokenCache ===
@@ -58,10 +57,10 @@ impl TokenCache {
             0 => 0,
             slots => slots.div_ceil(WAYS).next_power_of_two(),
         };
-        let nothing = Arc::new(Entry::default());
+        let nothing = Entry::default().share(None);
         let bucket = || Bucket {
             tags: Default::default(),
-            slots: std::array::from_fn(|_| ArcSwap::new(Arc::clone(&nothing))),
+            slots: std::array::from_fn(|_| ArcSwapAny::new(Shared::clone(&nothing))),
         };
         TokenCache {
             buckets: (0..buckets).map(|_| bucket()).collect(),
@@ -73,14 +72,14 @@ impl TokenCache {
         !self.buckets.is_empty()
     }
 
-    /// Whether a token like this one would be remembered.
-    pub(crate) fn takes(&self, text: &str) -> bool {
-        self.is_on() && (1..=MAX_TOKEN_BYTES).contains(&text.len())
+    /// Whether a token of so many bytes would be remembered.
+    pub(crate) fn takes(&self, length: usize) -> bool {
+        self.is_on() && (1..=MAX_TOKEN_BYTES).contains(&length)
     }
 
     /// The token of exactly this text.
     pub(crate) fn get(&self, text: &str) -> Option<Token> {
-        let ([first, second], tag) = self.places(text)?;
+        let ([first, second], tag) = self.places(text.as_bytes())?;
         let found = first.get(text, tag);
         found.or_else(|| second.get(text, tag))
     }
@@ -88,7 +87,7 @@ impl TokenCache {
     /// Remembers an accepted token, which has kept its text: in a free place, in its own if it has one already, else in the
     /// place of another.
     pub(crate) fn insert(&self, token: &Token) {
-        let Some((buckets, tag)) = self.places(token.entry().text()) else {
+        let Some((buckets, tag)) = self.places(&token.shared().slice) else {
             return;
         };
         let free = |bucket: &Bucket| {
@@ -100,19 +99,18 @@ impl TokenCache {
             .iter()
             .find_map(|bucket| Some((*bucket, free(bucket)?)))
             .unwrap_or((buckets[0], tag as usize / 2 % WAYS));
-        bucket.slots[place].store(Arc::clone(token.entry()));
+        bucket.slots[place].store(Shared::clone(token.shared()));
         bucket.tags[place].store(tag, Ordering::Relaxed);
     }
 
     /// Where a token may be, and the tag that it has there, which is odd. The hash of its end only chooses the place; the whole
     /// text is compared before anything counts.
     #[inline]
-    fn places(&self, text: &str) -> Option<([&Bucket; 2], u32)> {
-        if !self.takes(text) {
+    fn places(&self, text: &[u8]) -> Option<([&Bucket; 2], u32)> {
+        if !self.takes(text.len()) {
             return None;
         }
-        let tail = text.as_bytes();
-        let tail = tail.last_chunk::<HASHED>().map_or(tail, |tail| tail);
+        let tail = text.last_chunk::<HASHED>().map_or(text, |tail| tail);
         let mut hasher = self.hasher.build_hasher();
         hasher.write(tail);
         let hash = hasher.finish();
@@ -139,7 +137,7 @@ impl Bucket {
                 return None;
             }
             let entry = slot.load();
-            (*entry.text() == *text).then(|| Token::from(entry))
+            (entry.slice == *text.as_bytes()).then(|| Token::from(entry))
         })
     }
 }

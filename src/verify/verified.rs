@@ -4,7 +4,6 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::ops::{Deref, Range};
-use std::sync::Arc;
 #[cfg(feature = "server")]
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::Guard;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use triomphe::ThinArc;
 
 use super::reject::Reject;
 use super::status::StatusEntry;
@@ -26,15 +26,18 @@ use crate::jose::{NumericDate, RegisteredClaims};
 /// clone kept.
 #[derive(Debug)]
 pub struct Token {
-    entry: Guard<Arc<Entry>>,
+    entry: Guard<Shared>,
 }
+
+/// What is known of an accepted token, and the token as received, if it is kept, right behind it: in one piece of memory, for of
+/// thousands each lies cold when its turn comes, and is waited for once.
+pub(super) type Shared = ThinArc<Entry, u8>;
 
 /// What is known of an accepted token. Keeps no key alive, for with the key would stay its table.
 ///
-/// In this order in memory: of thousands of tokens each lies cold when its turn comes, and all that a hit looks at is the first
-/// line of the processor's cache, up to the text and its place in `claims`.
+/// In this order in memory: what a hit looks at comes first, beside the count of those who share it.
 #[derive(Debug, Default)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub(super) struct Entry {
     /// The version of the issuer's key set that last was seen to have the key.
     seen_in: AtomicU64,
@@ -52,8 +55,6 @@ pub(super) struct Entry {
     #[cfg(feature = "server")]
     attached: OnceLock<Box<dyn Any + Send + Sync>>,
 }
-
-const _: () = assert!(std::mem::offset_of!(Entry, claims) + OwnedClaims::TEXT_AND_PLACE <= 64);
 
 /// The version of no key set: more publications than there is time for.
 const NEVER: u64 = u64::MAX;
@@ -90,9 +91,9 @@ impl Entry {
         }
     }
 
-    /// The token as received, if it was kept; else empty.
-    pub(super) fn text(&self) -> &str {
-        self.claims.token()
+    /// To be shared, with the token as received, if it is to be kept.
+    pub(super) fn share(self, token: Option<&str>) -> Shared {
+        ThinArc::from_header_and_slice(self, token.unwrap_or_default().as_bytes())
     }
 
     pub(super) fn key(&self) -> KeyId {
@@ -130,18 +131,18 @@ impl Entry {
 
 impl Clone for Token {
     fn clone(&self) -> Self {
-        Token::from(Arc::clone(&self.entry))
+        Token::from(Shared::clone(&self.entry))
     }
 }
 
-impl From<Guard<Arc<Entry>>> for Token {
-    fn from(entry: Guard<Arc<Entry>>) -> Self {
+impl From<Guard<Shared>> for Token {
+    fn from(entry: Guard<Shared>) -> Self {
         Token { entry }
     }
 }
 
-impl From<Arc<Entry>> for Token {
-    fn from(entry: Arc<Entry>) -> Self {
+impl From<Shared> for Token {
+    fn from(entry: Shared) -> Self {
         Token {
             entry: Guard::from_inner(entry),
         }
@@ -151,12 +152,12 @@ impl From<Arc<Entry>> for Token {
 impl Token {
     /// `sub`, verbatim; the empty string when the token has none.
     pub fn subject(&self) -> &str {
-        self.entry.claims.sub().unwrap_or_default()
+        self.entry().claims.sub().unwrap_or_default()
     }
 
     /// `iss`: the configured issuer that the token was held against.
     pub fn issuer(&self) -> &str {
-        self.entry.claims.iss().unwrap_or_default()
+        self.entry().claims.iss().unwrap_or_default()
     }
 
     /// Every member of `aud`.
@@ -181,7 +182,7 @@ impl Token {
 
     /// Whether `scope` grants this one scope token, compared exactly.
     pub fn has_scope(&self, scope: &str) -> bool {
-        self.entry.claims.has_scope(scope)
+        self.entry().claims.has_scope(scope)
     }
 
     /// Every member of `roles`.
@@ -191,22 +192,22 @@ impl Token {
 
     /// Whether `roles` names this role, compared exactly.
     pub fn has_role(&self, role: &str) -> bool {
-        self.entry.claims.has_role(role)
+        self.entry().claims.has_role(role)
     }
 
     /// The registered claims, borrowed.
     pub fn registered(&self) -> RegisteredClaims<'_> {
-        self.entry.claims.borrow()
+        self.entry().claims.borrow()
     }
 
     /// The `kid` of the key that signed the token, where that key has one.
     pub fn kid(&self) -> Option<&str> {
-        self.entry.claims.kid()
+        self.entry().claims.kid()
     }
 
     /// The payload: one JSON object, as signed.
     pub fn payload(&self) -> &str {
-        self.entry.claims.payload()
+        self.entry().claims.payload()
     }
 
     /// One claim by name, decoded when asked for: `Ok(None)` when the token has no such claim.
@@ -229,7 +230,7 @@ impl Token {
         &self,
         make: impl FnOnce(&Token) -> T,
     ) -> Option<&T> {
-        let attached = self.entry.attached.get_or_init(|| Box::new(make(self)));
+        let attached = self.entry().attached.get_or_init(|| Box::new(make(self)));
         attached.downcast_ref()
     }
 
@@ -238,7 +239,11 @@ impl Token {
         Token::from(Guard::into_inner(self.entry))
     }
 
-    pub(super) fn entry(&self) -> &Arc<Entry> {
+    pub(super) fn entry(&self) -> &Entry {
+        &self.entry.header.header
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
         &self.entry
     }
 
