@@ -290,3 +290,22 @@ fn a_kid_that_the_header_does_not_name_is_the_keys() {
         assert_eq!(verified.kid(), Some("a"));
     }
 }
+
+#[test]
+fn what_is_printed_of_a_token_lets_nobody_in() {
+    let (clock, key) = (ManualClock::new(NOW), key("a"));
+    let verifier = builder(&clock, &[&key]).build().unwrap();
+    let token = token(&key);
+    for _ in 0..2 {
+        let verified = verifier.try_verify::<Claims>(&token).unwrap();
+        let printed = format!("{verified:?} {:?}", verified.token());
+        let bytes = format!("{:?}", &token.as_bytes()[..8]);
+        let (_, signature) = token.rsplit_once('.').unwrap();
+        assert!(printed.contains(ISSUER), "{printed}");
+        assert!(!printed.contains(signature), "{printed}");
+        assert!(
+            !printed.contains(bytes.trim_matches(['[', ']'])),
+            "{printed}"
+        );
+    }
+}

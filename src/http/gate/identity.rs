@@ -26,7 +26,7 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 struct Identity(Option<HeaderMap>);
 
 /// The answer that names whom a token is from; `None` if no header can say so. Its headers are made once for as long as the verifier
-/// remembers the token, which bounds them too: all of them together are a little longer than the token.
+/// remembers the token, which bounds them too: all of them together are a little longer than the token, and the map has some 800 bytes.
 pub(super) fn answer(token: &Token) -> Option<Response> {
     let identity = token.attached(|token| Identity(values(token).map(headers)))?;
     let mut response = Response::new(Body::empty());
