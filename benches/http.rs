@@ -7,14 +7,16 @@
 
 mod support;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::extract::Request;
+use axum::response::Response;
 use axum::routing::get;
+use axum::{Router, ServiceExt as _};
 use keywheel::http::gate::{Access, Gate, GateRules, Rule, Rules, Unavailable};
 use keywheel::{Algorithm, Metrics};
 use support::{different_tokens, keys, median, tokens, verifier};
@@ -40,7 +42,11 @@ fn now() -> Instant {
 }
 
 /// Serves on a thread of its own for as long as the program runs.
-fn serve(router: Router) -> SocketAddr {
+fn serve<S>(service: S) -> SocketAddr
+where
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
     let (told, hear) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -50,7 +56,9 @@ fn serve(router: Router) -> SocketAddr {
             let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
             told.send(listener.local_addr().expect("an address"))
                 .expect("heard");
-            axum::serve(listener, router).await.expect("served");
+            axum::serve(listener, service.into_make_service())
+                .await
+                .expect("served");
         });
     });
     hear.recv().expect("told")
@@ -149,7 +157,7 @@ fn main() {
         unavailable: Unavailable::Refuse,
     });
     let gate = Target {
-        address: serve(gate.router(&Metrics::new().expect("metrics"))),
+        address: serve(gate.service(&Metrics::new().expect("metrics"))),
         // It has no body.
         last: b"\r\n\r\n",
     };

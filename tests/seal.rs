@@ -58,7 +58,8 @@ fn with_a_wrapping_key_no_private_key_is_ever_on_the_disk_in_the_open() {
     let rotate = ["keys", "rotate", "--force", "--reason", "drill"];
     assert_eq!(run(&home, ONE, &rotate).code, 0);
     let files = key_files(&home);
-    assert_eq!(files.len(), 4);
+    // And more, once the service has seen to the next ones.
+    assert!(files.len() >= 4, "{}", files.len());
     for file in files {
         assert!(
             file.starts_with("-----BEGIN KEYWHEEL SEALED KEY-----"),
@@ -81,8 +82,10 @@ fn with_a_wrapping_key_no_private_key_is_ever_on_the_disk_in_the_open() {
             .stderr
             .contains("\"event\":\"keys_exported\",\"reason\":\"private\"")
     );
-    let public = run(&home, ONE, &["keys", "export"]);
-    assert_eq!(public.stdout.trim_end(), get(service.public, JWKS).body);
+    until("what is exported to be what is published", || {
+        let public = run(&home, ONE, &["keys", "export"]);
+        (public.stdout.trim_end() == get(service.public, JWKS).body).then_some(())
+    });
 }
 
 #[test]

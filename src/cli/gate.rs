@@ -126,7 +126,7 @@ pub(super) fn run(args: GateArgs) -> Result<(), CliError> {
         ));
         let (stop, stopped) = watch::channel(false);
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(http::run(public, gate.router(&metrics), stopped.clone()));
+        tasks.spawn(http::run(public, gate.service(&metrics), stopped.clone()));
         let health = Health {
             gate: gate.clone(),
             recent: recent.clone(),

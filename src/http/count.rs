@@ -104,7 +104,7 @@ impl<F: Future<Output = Result<Response, E>>, E> Future for Counted<F> {
 }
 
 /// A method of the standard, or `other`: a client may send any word.
-fn method_label(method: &Method) -> &'static str {
+pub(super) fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",

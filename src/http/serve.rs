@@ -1,17 +1,18 @@
 //! Listeners: bound before anything is promised, served until the caller says stop.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::response::Response;
+use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulConnection, GracefulShutdown};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower_service::Service;
@@ -53,15 +54,20 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
         .map_err(|source| ListenError { address, source })
 }
 
-/// Serves `router` until `stop` holds `true` or its sender is gone, then lets requests under way end.
+/// Serves `service`, a router or a gate, until `stop` holds `true` or its sender is gone, then lets requests under way end.
 ///
 /// # Errors
 /// What the listener says if it breaks.
-pub async fn run(
+pub async fn run<S>(
     listener: TcpListener,
-    router: Router,
+    service: S,
     mut stop: watch::Receiver<bool>,
-) -> io::Result<()> {
+) -> io::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
     let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -80,7 +86,7 @@ pub async fn run(
         };
         // Small answers that nobody waits for: without this, the last bytes of each could.
         let _ = stream.set_nodelay(true);
-        let connection = graceful.watch(connection(stream, address, router.clone()));
+        let connection = graceful.watch(connection(stream, address, service.clone()));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::trace!(%error, "a connection ended badly");
@@ -92,15 +98,20 @@ pub async fn run(
     Ok(())
 }
 
-fn connection(
+fn connection<S>(
     stream: TcpStream,
     address: SocketAddr,
-    router: Router,
-) -> impl hyper_util::server::graceful::GracefulConnection<Error = hyper::Error> {
-    let service = service_fn(move |mut request: http::Request<Incoming>| {
+    service: S,
+) -> impl GracefulConnection<Error = hyper::Error> + Send
+where
+    S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(address));
-        let mut router = router.clone();
-        async move { Service::call(&mut router, request.map(Body::new)).await }
+        // Ready at any time, as routers and the gate are.
+        service.clone().call(request)
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

@@ -201,32 +201,45 @@ impl<'a> RegisteredClaims<'a> {
 
     /// Every audience, in order.
     pub fn audiences(&self) -> Vec<String> {
-        collect(&self.aud)
+        collect(|push| each(&self.aud, push))
     }
 
     /// Every scope token, in order.
     pub fn scopes(&self) -> Vec<String> {
+        collect(|push| self.each_scope(push))
+    }
+
+    /// Visits every scope token, in order.
+    pub(crate) fn each_scope(&self, mut visit: impl FnMut(&str)) {
         match &self.scope {
             Some(Strings::One(list)) => list
                 .split(' ')
                 .filter(|scope| !scope.is_empty())
-                .map(Into::into)
-                .collect(),
-            scope => collect(scope),
+                .for_each(visit),
+            scope => each(scope, &mut visit),
         }
     }
 
     /// Every role, in order.
     pub fn roles(&self) -> Vec<String> {
-        collect(&self.roles)
+        collect(|push| self.each_role(push))
+    }
+
+    /// Visits every role, in order.
+    pub(crate) fn each_role(&self, mut visit: impl FnMut(&str)) {
+        each(&self.roles, &mut visit);
     }
 }
 
-fn collect(strings: &Option<Strings<'_>>) -> Vec<String> {
-    let mut out = Vec::new();
+fn each(strings: &Option<Strings<'_>>, visit: &mut dyn FnMut(&str)) {
     if let Some(strings) = strings {
-        strings.for_each(|text| out.push(text.to_owned()));
+        strings.for_each(visit);
     }
+}
+
+fn collect(each: impl FnOnce(&mut dyn FnMut(&str))) -> Vec<String> {
+    let mut out = Vec::new();
+    each(&mut |text| out.push(text.to_owned()));
     out
 }
 

@@ -59,7 +59,7 @@ pub struct Compact<'a> {
     pub header: Header<'a>,
     /// The decoded payload.
     pub payload: &'a [u8],
-    /// Where the payload stands in the buffer that `parse` filled; the header is before it.
+    /// Where the payload stands in the buffer that was decoded into; the header is before it.
     pub(crate) payload_range: Range<usize>,
     /// The decoded signature.
     pub signature: &'a [u8],
@@ -79,13 +79,24 @@ impl<'a> Compact<'a> {
         max_bytes: usize,
         decoded: &'a mut Vec<u8>,
     ) -> Result<Self, CompactError> {
+        Self::parse_behind(&[], token, max_bytes, decoded)
+    }
+
+    /// As [`parse`](Self::parse); the segments are decoded behind a copy of `before`, in one allocation with it.
+    pub(crate) fn parse_behind(
+        before: &[u8],
+        token: &'a str,
+        max_bytes: usize,
+        decoded: &'a mut Vec<u8>,
+    ) -> Result<Self, CompactError> {
+        decoded.clear();
         if token.len() > max_bytes {
             return Err(CompactError::TooLarge { limit: max_bytes });
         }
         let bytes = token.as_bytes();
         let (first, second) = two_dots(bytes).ok_or(CompactError::Segments)?;
-        decoded.clear();
-        decoded.reserve(bytes.len() / 4 * 3 + 3);
+        decoded.reserve(before.len() + bytes.len() / 4 * 3 + 3);
+        decoded.extend_from_slice(before);
         let mut segment = |range: Range<usize>, name| {
             base64url::decode_onto(&bytes[range], decoded)
                 .map(|()| decoded.len())
@@ -96,7 +107,7 @@ impl<'a> Compact<'a> {
         segment(second + 1..bytes.len(), "signature")?;
         let decoded: &'a [u8] = decoded;
         Ok(Compact {
-            header: Header::parse(&decoded[..header_end])?,
+            header: Header::parse(&decoded[before.len()..header_end])?,
             payload: &decoded[header_end..payload_end],
             payload_range: header_end..payload_end,
             signature: &decoded[payload_end..],

@@ -5,6 +5,7 @@
 
 pub(crate) mod algorithm;
 pub(crate) mod base64url;
+pub(crate) mod claim_places;
 pub(crate) mod claims;
 pub(crate) mod compact;
 pub(crate) mod ecdsa;
@@ -14,7 +15,6 @@ pub(crate) mod jwk;
 pub(crate) mod key;
 mod names;
 pub(crate) mod numeric_date;
-pub(crate) mod owned_claims;
 pub(crate) mod policy;
 #[cfg(feature = "server")]
 pub(crate) mod private_key;

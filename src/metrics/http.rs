@@ -87,16 +87,18 @@ impl HttpMetrics {
         status: StatusCode,
         took: Option<Duration>,
     ) {
-        let count = |route: &Route| {
-            route.count(&self.requests, method, status);
-            if let Some(took) = took {
-                route.seconds.observe(took, 1);
-            }
-        };
         // Borrowed, not cloned: a count of references would be passed between cores.
         match self.routes.load().get(route) {
-            Some(route) => count(route),
-            None => count(&self.add(route)),
+            Some(route) => route.answered(&self.requests, method, status, took),
+            None => self.route(route).answered(method, status, took),
+        }
+    }
+
+    /// What is counted for one route, found once and kept.
+    pub(crate) fn route(&self, pattern: &str) -> RouteMetrics {
+        RouteMetrics {
+            requests: self.requests.clone(),
+            route: self.add(pattern),
         }
     }
 
@@ -115,9 +117,43 @@ impl HttpMetrics {
     }
 }
 
+/// The metrics of one route.
+#[derive(Debug, Clone)]
+pub(crate) struct RouteMetrics {
+    requests: ShardedCounterVec,
+    route: Arc<Route>,
+}
+
+// === impl RouteMetrics ===
+
+impl RouteMetrics {
+    /// As [`HttpMetrics::answered`].
+    pub(crate) fn answered(
+        &self,
+        method: &'static str,
+        status: StatusCode,
+        took: Option<Duration>,
+    ) {
+        self.route.answered(&self.requests, method, status, took);
+    }
+}
+
 // === impl Route ===
 
 impl Route {
+    fn answered(
+        &self,
+        requests: &ShardedCounterVec,
+        method: &'static str,
+        status: StatusCode,
+        took: Option<Duration>,
+    ) {
+        self.count(requests, method, status);
+        if let Some(took) = took {
+            self.seconds.observe(took, 1);
+        }
+    }
+
     fn count(&self, requests: &ShardedCounterVec, method: &'static str, status: StatusCode) {
         let is_this = |answers: &&Answers| answers.status == status && answers.method == method;
         if let Some(known) = self.answers.load().iter().find(is_this) {

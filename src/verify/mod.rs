@@ -49,7 +49,7 @@ pub use verified::{ClaimSet, Claims, Token, Verified};
 
 use crate::audit::{AuditLog, Event, Fields};
 use crate::clock::{Clock, RECENT};
-use crate::jose::owned_claims::OwnedClaims;
+use crate::jose::claim_places::Placing;
 use crate::jose::{Algorithm, Compact, CompactError, NumericDate, Policy, RegisteredClaims};
 use crate::metrics::{CacheResults, Look, Metrics, Outcomes, SAMPLED, is_sampled};
 use refresh::RemoteKeys;
@@ -477,9 +477,14 @@ impl Verifier {
     /// Every check, in their order.
     fn check(&self, token: &str) -> Result<Accepted<'_>, Refusal<'_>> {
         let inner = &*self.inner;
-        // Only this, the entry that owns it, and the claims of one's own are ever allocated.
-        let mut decoded = Vec::new();
-        let jws = Compact::parse(token, inner.max_token_bytes, &mut decoded)?;
+        let kept = match inner.cache.takes(token.len()) {
+            true => token,
+            false => "",
+        };
+        // Only this, the entry that it is copied into, and the claims of one's own are ever allocated.
+        let mut text = Vec::new();
+        let limit = inner.max_token_bytes;
+        let jws = Compact::parse_behind(kept.as_bytes(), token, limit, &mut text)?;
         let algorithm =
             Algorithm::from_name(&jws.header.alg).ok_or(Refusal::early(Reject::AlgNotAllowed))?;
         // `typ` and the required claims are the same for every issuer: any policy will do.
@@ -532,13 +537,9 @@ impl Verifier {
         inner.tables.accepted(key);
         let (key, own_kid) = (key.id(), key.kid());
         let unquestioned = trusted.policy.unquestioned(claims.exp, claims.nbf, RECENT);
-        let mut claims = OwnedClaims::locate(&jws, &claims).into_owned(decoded);
-        if let (None, Some(kid)) = (claims.kid(), own_kid) {
-            claims.set_kid(kid);
-        }
-        let kept = inner.cache.takes(token.len()).then_some(token);
+        let claims = Placing::new(&jws, &claims, own_kid).settle(&mut text);
         let entry = Entry::new(claims, key, index, unquestioned, status);
-        let token = Token::from(entry.share(kept));
+        let token = Token::from(entry.share(&text, kept.len()));
         let look = if inner.cache.is_on() {
             inner.cache.insert(&token);
             Look::Miss

@@ -1,11 +1,7 @@
 //! `Verified<C>`: a token whose every check has passed; there is no other way to come by one.
 
-#[cfg(feature = "server")]
-use std::any::Any;
 use std::collections::HashMap;
 use std::ops::{Deref, Range};
-#[cfg(feature = "server")]
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::Guard;
@@ -15,8 +11,8 @@ use triomphe::ThinArc;
 
 use super::reject::Reject;
 use super::status::StatusEntry;
+use crate::jose::claim_places::{ClaimPlaces, PlacedClaims};
 use crate::jose::key::KeyId;
-use crate::jose::owned_claims::OwnedClaims;
 use crate::jose::{NumericDate, RegisteredClaims};
 
 /// An accepted token: its payload and its registered claims. Cheap to clone.
@@ -28,8 +24,8 @@ pub struct Token {
     entry: Guard<Shared>,
 }
 
-/// What is known of an accepted token, and the token as received, if it is kept, right behind it: in one piece of memory, for of
-/// thousands each lies cold when its turn comes, and is waited for once.
+/// What is known of an accepted token, and right behind it its text: the token as received, if it is kept, and then what of it was
+/// decoded. In one piece of memory, for of thousands each lies cold when its turn comes, and is waited for once.
 pub(super) type Shared = ThinArc<Entry, u8>;
 
 /// What is known of an accepted token. Keeps no key alive, for with the key would stay its table.
@@ -44,15 +40,21 @@ pub(super) struct Entry {
     unquestioned: Range<i64>,
     /// Position of the issuer in the verifier's list.
     trusted: u32,
+    /// How many bytes of the text are the token as received.
+    kept: u32,
     /// Whether there is a `status`, for that lies further on.
     has_status: bool,
-    claims: OwnedClaims,
+    claims: ClaimPlaces,
     key: KeyId,
     /// Where the issuer says whether it still holds, if it does.
     status: Option<StatusEntry>,
-    /// What somebody else has made of the token, once.
-    #[cfg(feature = "server")]
-    attached: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+/// The token as received; nothing if it was not kept.
+#[inline]
+pub(super) fn received(entry: &Shared) -> &[u8] {
+    let kept = entry.header.header.kept as usize;
+    entry.slice.get(..kept).unwrap_or_default()
 }
 
 /// The version of no key set: more publications than there is time for.
@@ -62,7 +64,7 @@ const NEVER: u64 = u64::MAX;
 
 impl Entry {
     pub(super) fn new(
-        claims: OwnedClaims,
+        claims: ClaimPlaces,
         key: KeyId,
         trusted: usize,
         unquestioned: Range<i64>,
@@ -73,12 +75,11 @@ impl Entry {
             unquestioned,
             // Nobody has so many issuers; a position beyond the list would be none.
             trusted: u32::try_from(trusted).unwrap_or(u32::MAX),
+            kept: 0,
             has_status: status.is_some(),
             claims,
             key,
             status,
-            #[cfg(feature = "server")]
-            attached: OnceLock::new(),
         }
     }
 
@@ -90,9 +91,11 @@ impl Entry {
         }
     }
 
-    /// To be shared, with the token as received, if it is to be kept.
-    pub(super) fn share(self, token: Option<&str>) -> Shared {
-        ThinArc::from_header_and_slice(self, token.unwrap_or_default().as_bytes())
+    /// To be shared, with its text, of which so many bytes are the token as received.
+    pub(super) fn share(mut self, text: &[u8], kept: usize) -> Shared {
+        // What is kept is short; were it not, it would be found by nobody.
+        self.kept = u32::try_from(kept).unwrap_or(0);
+        ThinArc::from_header_and_slice(self, text)
     }
 
     pub(super) fn key(&self) -> KeyId {
@@ -162,12 +165,12 @@ impl From<Shared> for Token {
 impl Token {
     /// `sub`, verbatim; the empty string when the token has none.
     pub fn subject(&self) -> &str {
-        self.entry().claims.sub().unwrap_or_default()
+        self.claims().sub().unwrap_or_default()
     }
 
     /// `iss`: the configured issuer that the token was held against.
     pub fn issuer(&self) -> &str {
-        self.entry().claims.iss().unwrap_or_default()
+        self.claims().iss().unwrap_or_default()
     }
 
     /// Every member of `aud`.
@@ -192,7 +195,7 @@ impl Token {
 
     /// Whether `scope` grants this one scope token, compared exactly.
     pub fn has_scope(&self, scope: &str) -> bool {
-        self.entry().claims.has_scope(scope)
+        self.claims().has_scope(scope)
     }
 
     /// Every member of `roles`.
@@ -202,22 +205,22 @@ impl Token {
 
     /// Whether `roles` names this role, compared exactly.
     pub fn has_role(&self, role: &str) -> bool {
-        self.entry().claims.has_role(role)
+        self.claims().has_role(role)
     }
 
     /// The registered claims, borrowed.
     pub fn registered(&self) -> RegisteredClaims<'_> {
-        self.entry().claims.borrow()
+        self.claims().registered()
     }
 
     /// The `kid` of the key that signed the token, where that key has one.
     pub fn kid(&self) -> Option<&str> {
-        self.entry().claims.kid()
+        self.claims().kid()
     }
 
     /// The payload: one JSON object, as signed.
     pub fn payload(&self) -> &str {
-        self.entry().claims.payload()
+        self.claims().payload()
     }
 
     /// One claim by name, decoded when asked for: `Ok(None)` when the token has no such claim.
@@ -233,15 +236,25 @@ impl Token {
             .transpose()
     }
 
-    /// What `make` makes of the token, made once for as long as the token is remembered. All who ask for it ask for one and the
-    /// same type; of another type nothing is there.
+    /// Visits every scope token of `scope`.
     #[cfg(feature = "server")]
-    pub(crate) fn attached<T: Any + Send + Sync>(
-        &self,
-        make: impl FnOnce(&Token) -> T,
-    ) -> Option<&T> {
-        let attached = self.entry().attached.get_or_init(|| Box::new(make(self)));
-        attached.downcast_ref()
+    pub(crate) fn each_scope(&self, visit: impl FnMut(&str)) {
+        self.claims().scope().each_scope(visit);
+    }
+
+    /// Visits every member of `roles`.
+    #[cfg(feature = "server")]
+    pub(crate) fn each_role(&self, visit: impl FnMut(&str)) {
+        self.claims().roles().each_role(visit);
+    }
+
+    /// The payload's segment of the token as received, if the token is kept: what [`payload`](Self::payload) is, encoded.
+    #[cfg(feature = "server")]
+    pub(crate) fn payload_segment(&self) -> Option<&str> {
+        let received = received(&self.entry);
+        let mut dots = memchr::memchr_iter(b'.', received);
+        let segment = received.get(dots.next()? + 1..dots.next()?)?;
+        std::str::from_utf8(segment).ok()
     }
 
     /// As it is, borrowing nothing: for a token that may be kept for long.
@@ -255,6 +268,10 @@ impl Token {
 
     pub(super) fn shared(&self) -> &Shared {
         &self.entry
+    }
+
+    fn claims(&self) -> PlacedClaims<'_> {
+        self.entry().claims.within(&self.entry.slice)
     }
 
     pub(super) fn decode<C: ClaimSet>(self) -> Result<Verified<C>, Reject> {

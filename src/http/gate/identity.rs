@@ -1,5 +1,7 @@
 //! Whom a request is from, as headers.
 
+use std::sync::LazyLock;
+
 use axum::body::Body;
 use axum::response::Response;
 use base64::Engine as _;
@@ -21,60 +23,100 @@ const IDENTITY: [HeaderName; 5] = [SUBJECT, ISSUER, SCOPE, ROLES, CLAIMS];
 
 /// An answer is for one request alone.
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NOTHING: HeaderValue = HeaderValue::from_static("");
 
-/// All headers of an answer that names somebody; `None` if one cannot be put into a header as it is.
-struct Identity(Option<HeaderMap>);
-
-/// The answer that names whom a token is from; `None` if no header can say so. Its headers are made once for as long as the verifier
-/// remembers the token, which bounds them too: all of them together are a little longer than the token, and the map has some 800 bytes.
-pub(super) fn answer(token: &Token) -> Option<Response> {
-    let identity = token.attached(|token| Identity(values(token).map(headers)))?;
-    let mut response = Response::new(Body::empty());
-    *response.headers_mut() = identity.0.clone()?;
-    Some(response)
+/// The headers of any answer that names somebody, whose own are yet to be put in. Copied for each, which asks for no name's hash.
+struct Template {
+    headers: HeaderMap,
+    /// In the order of the headers, which of [`IDENTITY`] each is.
+    places: Vec<Option<usize>>,
 }
 
-fn headers(values: [HeaderValue; 5]) -> HeaderMap {
-    let mut headers: HeaderMap = IDENTITY.into_iter().zip(values).collect();
-    headers.insert(CACHE_CONTROL, NO_STORE);
+static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
+    let mut headers = HeaderMap::new();
+    add_nobody(&mut headers);
     // Or the server adds it, to each answer.
     headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    headers
+    let place = |name: &HeaderName| IDENTITY.iter().position(|its| its == name);
+    Template {
+        places: headers.keys().map(place).collect(),
+        headers,
+    }
+});
+
+/// The answer that names whom a token is from; `None` if no header can say so. Made anew each time: all that it is made of lies
+/// beside the token, which was just compared, and what were kept for each of thousands would have to be waited for.
+pub(super) fn answer(token: &Token) -> Option<Response> {
+    let values = values(token)?;
+    let template = &*TEMPLATE;
+    let mut headers = template.headers.clone();
+    for (header, place) in headers.values_mut().zip(&template.places) {
+        if let Some(value) = place.and_then(|place| values.get(place)) {
+            *header = value.clone();
+        }
+    }
+    let mut response = Response::new(Body::empty());
+    *response.headers_mut() = headers;
+    Some(response)
 }
 
 /// The headers of an answer that names nobody.
 pub(super) fn add_nobody(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, NO_STORE);
     for name in IDENTITY {
-        headers.insert(name, HeaderValue::from_static(""));
+        headers.insert(name, NOTHING);
     }
 }
 
+/// The values of the headers of [`IDENTITY`], in one piece of memory, which they share.
 fn values(token: &Token) -> Option<[HeaderValue; 5]> {
-    let is_plain = |value: &str| value.bytes().all(|byte| matches!(byte, 0x21..=0x7e));
-    let text = |value: &str| is_plain(value).then(|| value.to_owned());
-    let list = |values: Vec<String>, separator: &str| {
-        let apart = values
-            .iter()
-            .all(|value| !value.contains(separator) && is_plain(value));
-        apart.then(|| values.join(separator))
-    };
-    let values = [
-        text(token.subject())?,
-        text(token.issuer())?,
-        list(token.scopes(), " ")?,
-        list(token.roles(), ",")?,
-        URL_SAFE_NO_PAD.encode(token.payload()),
-    ];
-    // In one piece of memory, which an answer shares.
-    let all = Bytes::from(values.concat());
+    let segment = token.payload_segment();
+    // Enough for usual tokens: what comes before the claims is in the claims too.
+    let mut all = String::with_capacity(2 * segment.unwrap_or(token.payload()).len());
+    let mut ends = [0; 5];
+    text(&mut all, token.subject(), None)?;
+    ends[0] = all.len();
+    text(&mut all, token.issuer(), None)?;
+    ends[1] = all.len();
+    list(&mut all, ' ', |visit| token.each_scope(visit))?;
+    ends[2] = all.len();
+    list(&mut all, ',', |visit| token.each_role(visit))?;
+    ends[3] = all.len();
+    match segment {
+        // A token has but one spelling, so this is what encoding it again would give.
+        Some(segment) => all.push_str(segment),
+        None => URL_SAFE_NO_PAD.encode_string(token.payload(), &mut all),
+    }
+    ends[4] = all.len();
+    let all = Bytes::from(all);
     let mut start = 0;
-    let shared = values.map(|value| {
-        let end = start + value.len();
+    let shared = ends.map(|end| {
         let value = HeaderValue::from_maybe_shared(all.slice(start..end));
         start = end;
         value.ok()
     });
     let [a, b, c, d, e] = shared;
     Some([a?, b?, c?, d?, e?])
+}
+
+/// Appends a text, if a header can carry it as it is, and it has no `separator`.
+fn text(all: &mut String, value: &str, separator: Option<u8>) -> Option<()> {
+    let fits = value.bytes().fold(true, |fit, byte| {
+        fit & matches!(byte, 0x21..=0x7e) & (Some(byte) != separator)
+    });
+    fits.then(|| all.push_str(value))
+}
+
+/// Appends what `each` visits, if they can be told apart again.
+fn list(all: &mut String, separator: char, each: impl FnOnce(&mut dyn FnMut(&str))) -> Option<()> {
+    let mut fit = Some(());
+    let mut is_first = true;
+    let forbidden = u8::try_from(separator).ok();
+    each(&mut |value| {
+        if !std::mem::take(&mut is_first) {
+            all.push(separator);
+        }
+        fit = fit.and_then(|()| text(all, value, forbidden));
+    });
+    fit
 }

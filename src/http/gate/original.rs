@@ -18,8 +18,8 @@ const FAMILIES: [(HeaderName, HeaderName); 2] = [
 
 /// What the client asked of the backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Original {
-    pub(crate) path: PlainPath,
+pub(crate) struct Original<'r> {
+    pub(crate) path: PlainPath<'r>,
     pub(crate) method: Method,
 }
 
@@ -44,10 +44,10 @@ pub(crate) enum OriginalError {
 
 // === impl Original ===
 
-impl Original {
+impl<'r> Original<'r> {
     /// By the headers. Where both pairs are there they must say the same: a proxy sets the one and may pass on the other.
-    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Self, OriginalError> {
-        let mut found: Option<Original> = None;
+    pub(crate) fn from_headers(headers: &'r HeaderMap) -> Result<Self, OriginalError> {
+        let mut found: Option<Original<'_>> = None;
         for (uri, method) in &FAMILIES {
             let (uri, method) = match (single(headers, uri)?, single(headers, method)?) {
                 (Some(uri), Some(method)) => (uri, method),
@@ -70,7 +70,7 @@ impl Original {
     /// By the request itself, as Envoy's ext_authz sends it: the method, and the path below a prefix.
     pub(crate) fn from_request(
         prefix: &str,
-        uri: &Uri,
+        uri: &'r Uri,
         method: &Method,
     ) -> Result<Self, OriginalError> {
         let path = uri.path().strip_prefix(prefix).unwrap_or_default();

@@ -1,13 +1,15 @@
 //! A request path that can be read in one way only. Whoever decides by a path must read it as the backend will, so what two
 //! servers could read differently is refused rather than guessed.
 
+use std::borrow::Cow;
+
 /// Longest path that is looked at, in bytes; proxies and servers commonly stop at 8 KiB.
 const MAX_PATH_BYTES: usize = 8 * 1024;
 
 /// The segments of a path, decoded. `/a/b/` has the segments `a` and `b`, as `/a/b` has.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PlainPath {
-    segments: Vec<String>,
+pub(crate) struct PlainPath<'t> {
+    segments: Vec<Cow<'t, str>>,
 }
 
 /// Why a path is not looked at.
@@ -33,12 +35,12 @@ pub(crate) enum PathError {
 
 // === impl PlainPath ===
 
-impl PlainPath {
+impl<'t> PlainPath<'t> {
     /// Reads the path of a request target; the query is cut off and not looked at.
     ///
     /// # Errors
     /// [`PathError`] for every path that servers are known to read in more than one way.
-    pub(crate) fn parse(target: &str) -> Result<Self, PathError> {
+    pub(crate) fn parse(target: &'t str) -> Result<Self, PathError> {
         if target.len() > MAX_PATH_BYTES {
             return Err(PathError::TooLong);
         }
@@ -58,18 +60,22 @@ impl PlainPath {
         Ok(PlainPath { segments })
     }
 
-    pub(crate) fn segments(&self) -> &[String] {
+    pub(crate) fn segments(&self) -> &[Cow<'t, str>] {
         &self.segments
     }
 }
 
-fn segment(text: &str) -> Result<String, PathError> {
+fn segment(text: &str) -> Result<Cow<'_, str>, PathError> {
     if text.is_empty() {
         return Err(PathError::EmptySegment);
     }
     // RFC 3986 §5.2.4 has them removed, but not every server does, nor all in the same place.
     if text == "." || text == ".." {
         return Err(PathError::DotSegment);
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    if text.bytes().all(is_plain) {
+        return Ok(Cow::Borrowed(text));
     }
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -90,7 +96,9 @@ fn segment(text: &str) -> Result<String, PathError> {
             byte => decoded.push(byte),
         }
     }
-    String::from_utf8(decoded).map_err(|_| PathError::NotUtf8)
+    String::from_utf8(decoded)
+        .map(Cow::Owned)
+        .map_err(|_| PathError::NotUtf8)
 }
 
 fn hex([high, low]: [Option<u8>; 2]) -> Option<u8> {
@@ -141,9 +149,8 @@ mod tests {
             ("/%zz", Err(PathError::PercentEncoding)),
             ("/%ff", Err(PathError::NotUtf8)),
         ] {
-            let expected = expected.map(|segments: Vec<&str>| {
-                segments.into_iter().map(String::from).collect::<Vec<_>>()
-            });
+            let expected = expected
+                .map(|segments: Vec<&str>| segments.into_iter().map(Cow::from).collect::<Vec<_>>());
             let read = PlainPath::parse(target).map(|path| path.segments);
             assert_eq!(read, expected, "{target:?}");
         }

@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use http::Method;
 
 use super::path::PlainPath;
+use crate::verify::{Reject, Token};
 
 /// Who passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
@@ -117,9 +118,9 @@ impl Rule {
         })
     }
 
-    fn applies(&self, path: &PlainPath, method: &Method) -> bool {
+    fn applies(&self, path: &PlainPath<'_>, method: &Method) -> bool {
         let segments = path.segments();
-        let fits = |(wanted, is): (&Segment, &String)| match wanted {
+        let fits = |(wanted, is): (&Segment, &Cow<'_, str>)| match wanted {
             Segment::Literal(text) => text == is,
             Segment::Parameter(_) => true,
         };
@@ -161,11 +162,11 @@ impl Rule {
     }
 
     /// What it asks of a token for this path.
-    fn need(&self, path: &PlainPath) -> Need<'_> {
+    fn need(&self, path: &PlainPath<'_>) -> Need<'_> {
         let value = |parameter: &String| {
             let is_it = |segment: &Segment| *segment == Segment::Parameter(parameter.clone());
             let at = self.path.iter().position(is_it)?;
-            path.segments().get(at).cloned()
+            path.segments().get(at).map(ToString::to_string)
         };
         Need {
             access: self.need.access,
@@ -228,7 +229,7 @@ impl Rules {
     }
 
     /// What a request must have. Without a rule for it, a token.
-    pub(crate) fn need(&self, path: &PlainPath, method: &Method) -> Need<'_> {
+    pub(crate) fn need(&self, path: &PlainPath<'_>, method: &Method) -> Need<'_> {
         let applying: Vec<&Rule> = self
             .0
             .iter()
@@ -282,6 +283,43 @@ fn can_meet(one: &Rule, other: &Rule) -> bool {
 // === impl Need ===
 
 impl Need<'_> {
+    /// Adds what the query of the proxy's own request asks for; `true` if that is anything.
+    pub(super) fn asks_more(&mut self, query: &str) -> bool {
+        let mut any = false;
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let list = match &*name {
+                "scope" => &mut self.scopes,
+                "role" => &mut self.roles,
+                _ => continue,
+            };
+            let wanted = value.split(' ').filter(|one| !one.is_empty());
+            list.to_mut().extend(wanted.map(String::from));
+            any = true;
+        }
+        any
+    }
+
+    pub(super) fn is_only_a_token(&self) -> bool {
+        self.scopes.is_empty() && self.roles.is_empty() && self.subjects.is_empty()
+    }
+
+    pub(super) fn allow(&self, token: &Token) -> Result<(), Reject> {
+        if !self.scopes.iter().all(|scope| token.has_scope(scope)) {
+            return Err(Reject::InsufficientScope {
+                required: Some(self.scopes.join(" ").into()),
+            });
+        }
+        let roles = self.roles.iter().all(|role| token.has_role(role));
+        let subjects = self
+            .subjects
+            .iter()
+            .all(|subject| token.subject() == subject);
+        match roles && subjects {
+            true => Ok(()),
+            false => Err(Reject::InsufficientScope { required: None }),
+        }
+    }
+
     /// Both: the stricter of the two in every respect.
     fn and(mut self, other: Self) -> Self {
         if other.access == Access::Token {
