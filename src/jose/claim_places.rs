@@ -274,8 +274,12 @@ mod tests {
             let token = format!("{header}.{encoded}.AAAA");
             for before in ["", token.as_str()] {
                 let mut text = Vec::new();
-                let parsed =
-                    Compact::parse_behind(before.as_bytes(), &token, usize::MAX, &mut text);
+                let parsed = Compact::parse_behind(
+                    before.as_bytes(),
+                    token.as_bytes(),
+                    usize::MAX,
+                    &mut text,
+                );
                 let jws = parsed.unwrap();
                 let claims = RegisteredClaims::parse(jws.payload, &Policy::new(["api"])).unwrap();
                 let placing = Placing::new(&jws, &claims, key_name);

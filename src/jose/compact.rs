@@ -79,13 +79,14 @@ impl<'a> Compact<'a> {
         max_bytes: usize,
         decoded: &'a mut Vec<u8>,
     ) -> Result<Self, CompactError> {
-        Self::parse_behind(&[], token, max_bytes, decoded)
+        Self::parse_behind(&[], token.as_bytes(), max_bytes, decoded)
     }
 
-    /// As [`parse`](Self::parse); the segments are decoded behind a copy of `before`, in one allocation with it.
+    /// As [`parse`](Self::parse), of bytes that need not be text: base64url is. The segments are decoded behind a copy of `before`, in
+    /// one allocation with it.
     pub(crate) fn parse_behind(
         before: &[u8],
-        token: &'a str,
+        token: &'a [u8],
         max_bytes: usize,
         decoded: &'a mut Vec<u8>,
     ) -> Result<Self, CompactError> {
@@ -93,25 +94,24 @@ impl<'a> Compact<'a> {
         if token.len() > max_bytes {
             return Err(CompactError::TooLarge { limit: max_bytes });
         }
-        let bytes = token.as_bytes();
-        let (first, second) = two_dots(bytes).ok_or(CompactError::Segments)?;
-        decoded.reserve(before.len() + bytes.len() / 4 * 3 + 3);
+        let (first, second) = two_dots(token).ok_or(CompactError::Segments)?;
+        decoded.reserve(before.len() + token.len() / 4 * 3 + 3);
         decoded.extend_from_slice(before);
         let mut segment = |range: Range<usize>, name| {
-            base64url::decode_onto(&bytes[range], decoded)
+            base64url::decode_onto(&token[range], decoded)
                 .map(|()| decoded.len())
                 .map_err(|_| CompactError::Base64(name))
         };
         let header_end = segment(0..first, "header")?;
         let payload_end = segment(first + 1..second, "payload")?;
-        segment(second + 1..bytes.len(), "signature")?;
+        segment(second + 1..token.len(), "signature")?;
         let decoded: &'a [u8] = decoded;
         Ok(Compact {
             header: Header::parse(&decoded[before.len()..header_end])?,
             payload: &decoded[header_end..payload_end],
             payload_range: header_end..payload_end,
             signature: &decoded[payload_end..],
-            signing_input: &bytes[..second],
+            signing_input: &token[..second],
         })
     }
 }

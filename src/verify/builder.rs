@@ -13,7 +13,7 @@ use super::source::Location;
 use super::status::{ListMaker, StatusCheck, StatusLists};
 use super::tables::{DEFAULT_TABLES, Tables};
 use super::token_cache::{DEFAULT_SLOTS, TokenCache};
-use super::{Inner, Trusted, Verifier};
+use super::verifier::{Inner, Trusted, Verifier};
 use crate::audit::{AuditLog, DEFAULT_RATE, Recent};
 use crate::clock::{Clock, SystemClock};
 use crate::jose::{Algorithm, JwkSet, MAX_TOKEN_BYTES, Policy, TypRule};

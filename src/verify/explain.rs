@@ -8,7 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::reject::{Malformation, Reject};
-use super::{Trusted, Verifier};
+use super::verifier::{Trusted, Verifier};
 use crate::jose::{Algorithm, Compact, Header, NumericDate, Policy, RegisteredClaims, TypRule};
 
 /// One check of a verification, in the order they are made.
@@ -215,7 +215,7 @@ impl fmt::Display for Explanation {
 impl Verifier {
     /// Verifies a token and explains every check. Counts nothing and writes nothing to the audit trail.
     pub async fn explain(&self, token: &str) -> Explanation {
-        let verdict = match self.look(token).await {
+        let verdict = match self.look(token.as_bytes()).await {
             Ok(_) => None,
             Err(refusal) => Some((refusal.reject, refusal.trusted)),
         };

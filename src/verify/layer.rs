@@ -209,31 +209,29 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The scheme and the space after it, without which it would be another scheme.
-const BEARER: &str = "Bearer ";
+const BEARER: &[u8] = b"Bearer ";
 
-/// The one bearer credential of a request (RFC 6750 §2.1); the scheme's name is case-insensitive (RFC 9110 §11.1).
-pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Reject> {
-    let malformed = Reject::Malformed(Malformation::Credentials);
+/// The one bearer credential of a request (RFC 6750 §2.1); the scheme's name is case-insensitive (RFC 9110 §11.1). Whether it is text is
+/// for whoever reads it: of a token seen before nobody need ask.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&[u8], Reject> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return Err(Reject::MissingToken);
     };
     if values.next().is_some() {
-        return Err(malformed);
+        return Err(Reject::Malformed(Malformation::Credentials));
     }
-    // Not `to_str`, which asks of each byte by itself whether it is ASCII: in a token none else will pass.
-    let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
-        return Err(malformed);
+    let Some((scheme, mut credentials)) = value.as_bytes().split_at_checked(BEARER.len()) else {
+        return Err(Reject::MissingToken);
     };
-    let (scheme, mut credentials) = value.split_at_checked(BEARER.len()).unwrap_or((value, ""));
     if !scheme.eq_ignore_ascii_case(BEARER) {
         return Err(Reject::MissingToken);
     }
-    while let Some(rest) = credentials.strip_prefix(' ') {
+    while let Some(rest) = credentials.strip_prefix(b" ") {
         credentials = rest;
     }
     match credentials {
-        "" => Err(Reject::MissingToken),
+        [] => Err(Reject::MissingToken),
         token => Ok(token),
     }
 }

@@ -275,7 +275,7 @@ impl Token {
     }
 
     pub(super) fn decode<C: ClaimSet>(self) -> Result<Verified<C>, Reject> {
-        let claims = C::from_payload(self.payload())?;
+        let claims = C::from_token(&self)?;
         Ok(Verified {
             token: self,
             claims,
@@ -289,7 +289,7 @@ pub trait ClaimSet: Sized {
     ///
     /// # Errors
     /// [`Reject::BadClaim`] if the payload does not have this type's shape.
-    fn from_payload(payload: &str) -> Result<Self, Reject>;
+    fn from_token(token: &Token) -> Result<Self, Reject>;
 }
 
 /// The registered claims and no more: nothing further is decoded. [`Token::claim`] reads a single other claim.
@@ -297,15 +297,16 @@ pub trait ClaimSet: Sized {
 pub struct Claims;
 
 impl ClaimSet for Claims {
-    fn from_payload(_payload: &str) -> Result<Self, Reject> {
+    fn from_token(_token: &Token) -> Result<Self, Reject> {
+        // Not even looked at.
         Ok(Claims)
     }
 }
 
 impl<C: DeserializeOwned> ClaimSet for C {
-    fn from_payload(payload: &str) -> Result<Self, Reject> {
+    fn from_token(token: &Token) -> Result<Self, Reject> {
         // The token is authentic, but not what this backend was written for.
-        serde_json::from_str(payload).map_err(|_| Reject::BadClaim("(custom)"))
+        serde_json::from_str(token.payload()).map_err(|_| Reject::BadClaim("(custom)"))
     }
 }
 

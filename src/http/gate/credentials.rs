@@ -12,7 +12,7 @@ pub(super) fn credentials<'h>(
     cookie_name: Option<&str>,
     original: Option<&Method>,
     headers: &'h HeaderMap,
-) -> Result<&'h str, Reject> {
+) -> Result<&'h [u8], Reject> {
     match (bearer(headers), cookie_name) {
         (Ok(token), _) => Ok(token),
         (Err(Reject::MissingToken), Some(name)) => {
@@ -20,6 +20,7 @@ pub(super) fn credentials<'h>(
             let is_safe = matches!(original, Some(&(Method::GET | Method::HEAD)));
             cookie(headers, name)
                 .filter(|_| is_safe && !is_embedded_elsewhere(headers))
+                .map(str::as_bytes)
                 .ok_or(Reject::MissingToken)
         }
         (Err(reject), _) => Err(reject),

@@ -110,7 +110,7 @@ impl<'r> Question<'r> {
         self.conclude(outcome)
     }
 
-    fn credentials(&self) -> Result<&'r str, Reject> {
+    fn credentials(&self) -> Result<&'r [u8], Reject> {
         let method = self.original.as_ref().map(|original| &original.method);
         credentials(self.rules.cookie.as_deref(), method, self.head.headers)
     }

@@ -54,29 +54,35 @@ where
     }
 
     fn call(&mut self, mut request: Request) -> Self::Future {
-        let state = match self.layer.shared.admit_at_once(&request) {
+        // Each made where it is answered, for it is large, and moved often enough by others.
+        match self.layer.shared.admit_at_once(&request) {
             Some(Ok(token)) => {
                 if let Some(token) = token {
                     request.extensions_mut().insert(token);
                 }
-                State::Inner {
-                    answer: self.inner.call(request),
+                VerifierFuture {
+                    state: State::Inner {
+                        answer: self.inner.call(request),
+                    },
                 }
             }
-            Some(Err(reject)) => State::Refused {
-                response: Some(Denied::new(reject, &self.layer.shared.realm).into_response()),
+            Some(Err(reject)) => VerifierFuture {
+                state: State::Refused {
+                    response: Some(Denied::new(reject, &self.layer.shared.realm).into_response()),
+                },
             },
             None => {
                 // The one that was polled ready must be the one that is called.
                 let waiting = self.inner.clone();
                 let inner = std::mem::replace(&mut self.inner, waiting);
                 let shared = Arc::clone(&self.layer.shared);
-                State::Waiting {
-                    answer: Box::pin(admit_and_call(shared, inner, request)),
+                VerifierFuture {
+                    state: State::Waiting {
+                        answer: Box::pin(admit_and_call(shared, inner, request)),
+                    },
                 }
             }
-        };
-        VerifierFuture { state }
+        }
     }
 }
 
