@@ -14,7 +14,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
-use http::{Request, StatusCode};
+use http::{HeaderValue, Request, StatusCode};
 use keywheel::jose::SigningKey;
 use keywheel::verify::Verified;
 use keywheel::{Claims, JwkSet, ManualClock, Verifier};
@@ -227,6 +227,51 @@ async fn the_client_is_told_expired_and_nothing_else_apart() {
     }
 }
 
+/// How many looks were timed.
+fn timed(verifier: &Verifier) -> u64 {
+    let rendered = verifier.metrics().render();
+    let counts = rendered
+        .lines()
+        .filter(|line| line.starts_with("keywheel_verification_seconds_count"));
+    counts
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
+        .sum()
+}
+
+#[tokio::test]
+async fn what_counts_nothing_is_not_timed() {
+    let backend = backend();
+    assert!(backend.verifier.explain("a.b.c").await.reason.is_some());
+    assert!(
+        backend
+            .verifier
+            .explain(&token(&backend.key))
+            .await
+            .reason
+            .is_none()
+    );
+    assert_eq!(timed(&backend.verifier), 0);
+    backend.ask_with("/whoami", "a.b.c").await;
+    assert_eq!(timed(&backend.verifier), 1);
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_are_no_token() {
+    let backend = backend();
+    let good = token(&backend.key);
+    for (n, bytes) in [b"\xff".to_vec(), [good.as_bytes(), b"\xff"].concat()]
+        .into_iter()
+        .enumerate()
+    {
+        let value = HeaderValue::from_bytes(&[b"Bearer ", &bytes[..]].concat()).unwrap();
+        let request = Request::get("/whoami").header("authorization", value);
+        let request = request.body(Body::empty()).unwrap();
+        let response = backend.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(backend.counted("malformed"), n as u64 + 1);
+    }
+}
+
 #[tokio::test]
 async fn two_credentials_are_none() {
     let backend = backend();
@@ -349,6 +394,8 @@ async fn no_keys_is_503_with_retry_after() {
         .unwrap();
     let response = router.oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    // One request, although it was looked at again after a fetch was tried.
+    assert_eq!(timed(&verifier), 1);
     let retry_after = response.headers()["retry-after"].to_str().unwrap();
     assert!(retry_after.parse::<u64>().unwrap() >= 1);
     assert!(response.headers().get("www-authenticate").is_none());
