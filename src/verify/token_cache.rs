@@ -166,3 +166,22 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
         .fold(0, |all, one| all | one)
         == 0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_the_same_or_not_wherever_they_differ() {
+        for length in [0, 1, 31, 32, 33, 63, 64, 65, 450] {
+            let text = vec![7; length];
+            assert!(is_same(&text, &text.clone()));
+            assert!(!is_same(&text, &[&text[..], &[7]].concat()));
+            for place in 0..length {
+                let mut other = text.clone();
+                other[place] ^= 1 << (place % 8);
+                assert!(!is_same(&text, &other), "{length} {place}");
+            }
+        }
+    }
+}
