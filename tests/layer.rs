@@ -119,14 +119,8 @@ impl Backend {
     }
 
     fn counted(&self, outcome: &str) -> u64 {
-        let rendered = self.verifier.metrics().render();
         let label = format!("outcome=\"{outcome}\"");
-        let series = rendered.lines().filter(|line| {
-            line.starts_with("keywheel_verifications_total") && line.contains(&label)
-        });
-        series
-            .map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
-            .sum()
+        sum(&self.verifier, "keywheel_verifications_total", &label)
     }
 }
 
@@ -229,11 +223,16 @@ async fn the_client_is_told_expired_and_nothing_else_apart() {
 
 /// How many looks were timed.
 fn timed(verifier: &Verifier) -> u64 {
+    sum(verifier, "keywheel_verification_seconds_count", "")
+}
+
+/// The sum of a metric's series with this label.
+fn sum(verifier: &Verifier, metric: &str, label: &str) -> u64 {
     let rendered = verifier.metrics().render();
-    let counts = rendered
+    let series = rendered
         .lines()
-        .filter(|line| line.starts_with("keywheel_verification_seconds_count"));
-    counts
+        .filter(|line| line.starts_with(metric) && line.contains(label));
+    series
         .map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
         .sum()
 }

@@ -49,7 +49,7 @@ enum StringsPlace {
 // === impl Place ===
 
 impl Place {
-    /// `None` beyond 4 GiB, which no verifier takes for a token.
+    /// `None` beyond 4 GiB: what a token says there is as if it did not, and grants nothing.
     fn new(place: Range<usize>) -> Option<Self> {
         Some(Place {
             start: u32::try_from(place.start).ok()?,

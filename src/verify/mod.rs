@@ -1,4 +1,5 @@
-//! `Verifier`: the steps of one verification, in order, readable top to bottom.
+//! `Verifier`: the steps of one verification, in order. `look.rs` has them, readable top to bottom; `conclusion.rs` counts what came of
+//! them and writes refusals down.
 //!
 //! ```text
 //! bytes → (token cache hit?) → Compact → issuer by iss → VerifyingKey by kid → signature → claims → status bit → Verified<C>

@@ -104,7 +104,7 @@ impl Verifier {
     }
 
     /// As [`verify_request`](Self::verify_request); `allow` has the last word on an authentic token, and its refusal is the
-    /// one outcome that is counted and written. Of bytes that are no text too: no token is that.
+    /// one outcome that is counted and written. `token` need not be text, of which every token is made.
     #[cfg(feature = "axum")]
     pub(crate) async fn verify_and_allow(
         &self,

@@ -47,12 +47,12 @@ static TEMPLATE: LazyLock<Template> = LazyLock::new(|| {
 /// The answer that names whom a token is from; `None` if no header can say so. Made anew each time: all that it is made of lies
 /// beside the token, which was just compared, and what were kept for each of thousands would have to be waited for.
 pub(super) fn answer(token: &Token) -> Option<Response> {
-    let values = values(token)?;
+    let mut values = values(token)?;
     let template = &*TEMPLATE;
     let mut headers = template.headers.clone();
     for (header, place) in headers.values_mut().zip(&template.places) {
-        if let Some(value) = place.and_then(|place| values.get(place)) {
-            *header = value.clone();
+        if let Some(value) = place.and_then(|place| values.get_mut(place)) {
+            std::mem::swap(header, value);
         }
     }
     let mut response = Response::new(Body::empty());
@@ -78,9 +78,9 @@ fn values(token: &Token) -> Option<[HeaderValue; 5]> {
     ends[0] = all.len();
     text(&mut all, token.issuer(), None)?;
     ends[1] = all.len();
-    list(&mut all, ' ', |visit| token.each_scope(visit))?;
+    list(&mut all, b' ', |visit| token.each_scope(visit))?;
     ends[2] = all.len();
-    list(&mut all, ',', |visit| token.each_role(visit))?;
+    list(&mut all, b',', |visit| token.each_role(visit))?;
     ends[3] = all.len();
     match segment {
         // A token has but one spelling, so this is what encoding it again would give.
@@ -108,15 +108,14 @@ fn text(all: &mut String, value: &str, separator: Option<u8>) -> Option<()> {
 }
 
 /// Appends what `each` visits, if they can be told apart again.
-fn list(all: &mut String, separator: char, each: impl FnOnce(&mut dyn FnMut(&str))) -> Option<()> {
+fn list(all: &mut String, separator: u8, each: impl FnOnce(&mut dyn FnMut(&str))) -> Option<()> {
     let mut fit = Some(());
     let mut is_first = true;
-    let forbidden = u8::try_from(separator).ok();
     each(&mut |value| {
         if !std::mem::take(&mut is_first) {
-            all.push(separator);
+            all.push(char::from(separator));
         }
-        fit = fit.and_then(|()| text(all, value, forbidden));
+        fit = fit.and_then(|()| text(all, value, Some(separator)));
     });
     fit
 }
