@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::keyset::KeySet;
 use super::refresh::RemoteKeys;
 use super::reject::Reject;
+use super::source::Waited;
 use super::status::{RemoteList, StatusEntry, Unknown};
 use super::verified::{Entry, Token};
 use super::verifier::{Trusted, Verifier};
@@ -56,32 +57,38 @@ pub(super) struct MissedKey {
 // === impl Verifier ===
 
 impl Verifier {
-    /// An attempt, and another one if a fetch between them may find what was missed: a key, and then a status list.
+    /// A look, and another one if a fetch between them may find what was missed: a key, and then a status list.
     pub(super) async fn look(&self, token: &[u8]) -> Result<Accepted<'_>, Refusal<'_>> {
         let mut outcome = self.attempt(token);
-        if let Err(refusal) = &outcome
-            && let Some((trusted, Missed::Key(missed))) = refusal.curable()
-            && let Some(remote) = &trusted.remote
-        {
-            let fetched = remote.refresh_for(missed.kid.as_deref()).await;
-            // A fetch that ended between the first look and the question is no longer under way, and the cool-down forbids
+        // Twice: what was under way may have been answered before the key was there, and a fetch of one's own was not.
+        for _ in 0..2 {
+            let Err(refusal) = &outcome else { break };
+            let Some((trusted, Missed::Key(missed))) = refusal.curable() else {
+                break;
+            };
+            let Some(remote) = &trusted.remote else { break };
+            let waited = remote.refresh_for(missed.kid.as_deref()).await;
+            // A fetch that ended between the look and the question is no longer under way, and the cool-down may forbid
             // another; what it brought counts all the same.
-            if !fetched && !trusted.has_changed_since(missed) {
+            if waited == Waited::InVain && !trusted.has_changed_since(missed) {
                 return outcome;
             }
             outcome = self.attempt(token);
-            if fetched
+            if waited == Waited::Granted
                 && let Err(refusal) = &outcome
                 && let Some((_, Missed::Key(missed))) = refusal.curable()
                 && let Some(kid) = &missed.kid
             {
                 remote.note_unknown(kid);
             }
+            if waited != Waited::Joined {
+                break;
+            }
         }
         if let Err(refusal) = &outcome
             && let Some((_, Missed::StatusList(list))) = refusal.curable()
             // Although it is in vain, it may have come meanwhile.
-            && (list.refresh().await || list.len().is_some())
+            && (list.refresh().await != Waited::InVain || list.len().is_some())
         {
             outcome = self.attempt(token);
         }

@@ -1,7 +1,7 @@
 //! The keys of one issuer, from afar: when a verification that misses one may cause a fetch, and who waits for it.
 //!
 //! A verification that misses a key may ask for a fetch; a cool-down that counts attempts, not successes, bounds how often
-//! that is granted, and within it the answer is immediate.
+//! that is granted, and within it the answer is immediate. A poll that was answered takes nobody's turn.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use reqwest::Url;
 
 use super::fetch::{FetchError, Fetcher, MAX_DOCUMENT_BYTES};
 use super::keyset::{KeySet, Publisher};
-use super::source::{Attempt, Document, Location, Source, SourceState};
+use super::source::{Attempt, Document, Location, Source, SourceState, Waited};
 use super::unknown_kids::UnknownKids;
 use crate::clock::Clock;
 use crate::jose::JwkSet;
@@ -20,7 +20,8 @@ use crate::metrics::SourceMetrics;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RefreshPolicy {
-    /// At most one fetch on behalf of unknown kids per this long, counted from its start, whatever came of it. 5 s.
+    /// At most one fetch on behalf of unknown kids per this long, counted from its start, whatever came of it; and none for as
+    /// long after a poll that failed. 5 s.
     pub cool_down: Duration,
     /// A set is never taken to be fresh for less: a hostile `max-age=0` must not become a flood. 10 s.
     pub min_interval: Duration,
@@ -88,7 +89,7 @@ pub(crate) struct RemoteKeys {
     cool_down: Duration,
     source: Source,
     metrics: SourceMetrics,
-    unknown: UnknownKids,
+    unknown: Arc<UnknownKids>,
 }
 
 // === impl RemoteKeys ===
@@ -105,8 +106,12 @@ impl RemoteKeys {
         metrics: SourceMetrics,
     ) -> Self {
         let cool_down = policy.cool_down;
+        let unknown = Arc::new(UnknownKids::new());
         let document = RemoteSet {
             publisher,
+            clock: clock.clone(),
+            cool_down,
+            unknown: unknown.clone(),
             metrics: metrics.clone(),
         };
         let source = Source::start(runtime, locations, fetcher, document, clock.clone(), policy);
@@ -116,16 +121,15 @@ impl RemoteKeys {
             cool_down,
             source,
             metrics,
-            unknown: UnknownKids::new(),
+            unknown,
         }
     }
 
     /// Fetches on behalf of a token that no key was found for, if that is granted, and ends when an attempt is over.
-    /// `true`: look again. `false`: it would be no use.
-    pub(crate) async fn refresh_for(&self, kid: Option<&str>) -> bool {
+    pub(crate) async fn refresh_for(&self, kid: Option<&str>) -> Waited {
         match self.ask(kid) {
             Some(attempt) => self.source.wait_for(attempt).await,
-            None => false,
+            None => Waited::InVain,
         }
     }
 
@@ -167,6 +171,9 @@ impl RemoteKeys {
 /// The JWK Set, as a [`Document`].
 struct RemoteSet {
     publisher: Publisher,
+    clock: Arc<dyn Clock>,
+    cool_down: Duration,
+    unknown: Arc<UnknownKids>,
     metrics: SourceMetrics,
 }
 
@@ -185,7 +192,8 @@ impl Document for RemoteSet {
                 published: set.skipped.len(),
             });
         }
-        let set = KeySet::new(set, self.publisher.current().as_deref());
+        let previous = self.publisher.current();
+        let set = KeySet::new(set, previous.as_deref());
         for skipped in set.skipped() {
             tracing::warn!(
                 index = skipped.index,
@@ -195,6 +203,10 @@ impl Document for RemoteSet {
             );
         }
         self.metrics.keys(set.keys().len());
+        // First: whoever then misses a key that is gone finds it written down.
+        let now = self.clock.monotonic();
+        self.unknown
+            .note_set(previous.as_deref(), &set, now, self.cool_down);
         self.publisher.publish(Arc::new(set));
         Ok(None)
     }

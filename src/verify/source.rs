@@ -8,7 +8,7 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -83,7 +83,19 @@ pub(crate) struct SourceState {
 struct Progress {
     started: u64,
     finished: u64,
-    last_started: Option<Duration>,
+    /// Whether the last one that finished has brought an answer.
+    answered: bool,
+    /// Since when no attempt is granted: the start of the last one that was asked for, or that failed. One that was due and
+    /// brought an answer is nobody's turn: a document may change a moment after it was looked at.
+    cooling_since: Option<Duration>,
+}
+
+/// What the task is asked for.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// The number of the last attempt that was granted; if it has begun already, nobody needs another.
+    attempt: AtomicU64,
+    asked: Notify,
 }
 
 /// A running source; the task ends with it.
@@ -92,16 +104,33 @@ pub(crate) struct Source {
     cool_down: Duration,
     /// The longest that an attempt can take.
     patience: Duration,
-    wanted: Arc<Notify>,
+    wanted: Arc<Wanted>,
     progress: watch::Receiver<Progress>,
     state: Arc<ArcSwap<SourceState>>,
     waiting: AtomicUsize,
     task: tokio::task::AbortHandle,
 }
 
-/// An attempt to fetch, under way or granted, that somebody may wait for.
+/// An attempt to fetch that somebody may wait for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Attempt(u64);
+pub(crate) struct Attempt {
+    number: u64,
+    /// It began before it was asked for, and may have been answered before what is missed was there.
+    is_joined: bool,
+}
+
+/// What came of asking for an attempt and waiting for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// None was granted, or it has not ended in time.
+    InVain,
+    /// For one that failed.
+    Failed,
+    /// For an answer to a question that was asked before.
+    Joined,
+    /// For an answer to a question that was asked after.
+    Granted,
+}
 
 // === impl Source ===
 
@@ -116,13 +145,14 @@ impl Source {
         clock: Arc<dyn Clock>,
         policy: RefreshPolicy,
     ) -> Self {
-        let wanted = Arc::new(Notify::new());
+        let wanted = Arc::<Wanted>::default();
         let state = Arc::new(ArcSwap::from_pointee(SourceState::default()));
         // The first attempt counts as started from the outset, so that the first tokens join it.
         let (progress_in, progress) = watch::channel(Progress {
             started: 1,
             finished: 0,
-            last_started: Some(clock.monotonic()),
+            answered: false,
+            cooling_since: None,
         });
         // Discovery and the document, one after the other, from every place; and some time to be scheduled.
         let exchanges = u32::try_from(2 * locations.len() + 1).unwrap_or(u32::MAX);
@@ -161,34 +191,49 @@ impl Source {
         &self.state
     }
 
-    /// Joins the attempt under way, or asks for one unless one has begun within the cool-down. `may_ask` has a say in that.
+    /// Joins the attempt under way, or asks for one unless another that was asked for, or failed, has begun within the
+    /// cool-down. `may_ask` has a say in that.
     pub(crate) fn ask(&self, may_ask: impl FnOnce(Duration) -> bool) -> Option<Attempt> {
         let now = self.clock.monotonic();
         let progress = *self.progress.borrow();
         if progress.started > progress.finished {
-            return Some(Attempt(progress.started));
+            return Some(Attempt {
+                number: progress.started,
+                is_joined: true,
+            });
         }
-        let cooling = progress
-            .last_started
-            .is_some_and(|started| now < started + self.cool_down);
-        if cooling || !may_ask(now) {
+        let is_cooling = progress
+            .cooling_since
+            .is_some_and(|since| now < since + self.cool_down);
+        if is_cooling || !may_ask(now) {
             return None;
         }
-        self.wanted.notify_one();
-        Some(Attempt(progress.started + 1))
+        let number = progress.started + 1;
+        self.wanted.attempt.fetch_max(number, Ordering::Release);
+        self.wanted.asked.notify_one();
+        Some(Attempt {
+            number,
+            is_joined: false,
+        })
     }
 
-    /// Ends when the attempt is over. `false`: it would be no use to look again.
-    pub(crate) async fn wait_for(&self, attempt: Attempt) -> bool {
+    /// Ends when the attempt is over.
+    pub(crate) async fn wait_for(&self, attempt: Attempt) -> Waited {
         let _place = match Waiting::enter(&self.waiting) {
             Some(place) => place,
-            None => return false,
+            None => return Waited::InVain,
         };
         let mut progress = self.progress.clone();
-        let over = progress.wait_for(|progress| progress.finished >= attempt.0);
-        tokio::select! {
-            over = over => over.is_ok(),
-            () = self.clock.sleep(self.patience) => false,
+        let over = progress.wait_for(|progress| progress.finished >= attempt.number);
+        let over = tokio::select! {
+            over = over => over.ok(),
+            () = self.clock.sleep(self.patience) => None,
+        };
+        match over.as_deref() {
+            None => Waited::InVain,
+            Some(over) if !over.answered => Waited::Failed,
+            Some(_) if attempt.is_joined => Waited::Joined,
+            Some(_) => Waited::Granted,
         }
     }
 
@@ -296,7 +341,7 @@ struct Task<D> {
     document: D,
     clock: Arc<dyn Clock>,
     policy: RefreshPolicy,
-    wanted: Arc<Notify>,
+    wanted: Arc<Wanted>,
     progress: watch::Sender<Progress>,
     state: Arc<ArcSwap<SourceState>>,
     failures: u32,
@@ -310,7 +355,9 @@ struct Task<D> {
 
 impl<D: Document> Task<D> {
     async fn run(mut self) {
-        self.attempt(Occasion::Due).await;
+        // Announced by whoever started us.
+        let begun = self.clock.monotonic();
+        self.attempt(begun, Occasion::Due).await;
         loop {
             let wake = self.wake().await;
             self.withdraw_if_stale();
@@ -323,7 +370,7 @@ impl<D: Document> Task<D> {
             match wake {
                 Wake::Pushed(answer, url, opened) => self.pushed(answer, &url, opened, now),
                 Wake::Time if due => self.begin_attempt(now, Occasion::Due).await,
-                Wake::Asked if due || !self.is_cooling(now) => {
+                Wake::Asked if self.is_wanted() => {
                     self.begin_attempt(now, Occasion::Asked).await;
                 }
                 Wake::Time | Wake::Asked => {}
@@ -345,25 +392,22 @@ impl<D: Document> Task<D> {
         tokio::select! {
             (answer, url, opened) = held => Wake::Pushed(answer, url, opened),
             () = time => Wake::Time,
-            () = self.wanted.notified() => Wake::Asked,
+            () = self.wanted.asked.notified() => Wake::Asked,
         }
     }
 
-    fn is_cooling(&self, now: Duration) -> bool {
-        let last_started = self.progress.borrow().last_started;
-        last_started.is_some_and(|started| now < started + self.policy.cool_down)
+    /// Whether the attempt that was granted last is still to begin. If so, nothing has begun since it was granted.
+    fn is_wanted(&self) -> bool {
+        self.wanted.attempt.load(Ordering::Acquire) > self.progress.borrow().started
     }
 
     async fn begin_attempt(&mut self, now: Duration, occasion: Occasion) {
-        self.progress.send_modify(|progress| {
-            progress.started += 1;
-            progress.last_started = Some(now);
-        });
-        self.attempt(occasion).await;
+        self.progress.send_modify(|progress| progress.started += 1);
+        self.attempt(now, occasion).await;
     }
 
     /// One attempt that has been announced, from the first connection to the document in force.
-    async fn attempt(&mut self, occasion: Occasion) {
+    async fn attempt(&mut self, begun: Duration, occasion: Occasion) {
         // One exchange at a time: the held request goes first, and is opened again when the attempt has succeeded.
         self.hang_up();
         let first = match occasion {
@@ -387,8 +431,14 @@ impl<D: Document> Task<D> {
         if let Some(error) = first_error {
             self.note_error(error, answered);
         }
-        self.progress
-            .send_modify(|progress| progress.finished = progress.started);
+        self.progress.send_modify(|progress| {
+            progress.finished = progress.started;
+            progress.answered = answered;
+            // While it was under way it was joined, and nothing was granted.
+            if occasion == Occasion::Asked || !answered {
+                progress.cooling_since = Some(begun);
+            }
+        });
     }
 
     async fn try_place(&mut self, index: usize) -> Result<(), FetchError> {

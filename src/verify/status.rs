@@ -14,7 +14,7 @@ use super::fetch::{FetchError, Fetcher};
 use super::keyset::Reader;
 use super::refresh::RefreshPolicy;
 use super::reject::Reject;
-use super::source::{Document, Location, Source, SourceState};
+use super::source::{Document, Location, Source, SourceState, Waited};
 use super::status_list::{Expected, MAX_LIST_TOKEN_BYTES, StatusBits};
 use crate::clock::Clock;
 use crate::jose::{Algorithm, NumericDate, StatusReference};
@@ -201,11 +201,11 @@ impl ListMaker {
 // === impl RemoteList ===
 
 impl RemoteList {
-    /// Fetches the list, if that is granted, and ends when the attempt is over. `true`: look again.
-    pub(crate) async fn refresh(&self) -> bool {
+    /// Fetches the list, if that is granted, and ends when the attempt is over.
+    pub(crate) async fn refresh(&self) -> Waited {
         match self.source.ask(|_| true) {
             Some(attempt) => self.source.wait_for(attempt).await,
-            None => false,
+            None => Waited::InVain,
         }
     }
 

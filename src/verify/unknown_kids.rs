@@ -1,7 +1,10 @@
-//! Kids that a fetch did not find, and when each may cause another; bounded, so that inventing kids fills nothing.
+//! Kids that a fetch did not find, or found gone, and when each may cause another; bounded, so that inventing kids fills
+//! nothing.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
+
+use super::keyset::KeySet;
 
 /// Unknown kids remembered; 40 bytes each.
 const CAPACITY: u64 = 10_000;
@@ -31,6 +34,27 @@ impl UnknownKids {
         self.not_before
             .get(&self.hasher.hash_one(kid))
             .is_none_or(|(not_before, _)| now >= not_before)
+    }
+
+    /// Notes that a set has come: what it has is known, and what it no longer has is known to be gone, so that a removal
+    /// does not make everybody who verifies ask again.
+    pub(crate) fn note_set(
+        &self,
+        previous: Option<&KeySet>,
+        set: &KeySet,
+        now: Duration,
+        cool_down: Duration,
+    ) {
+        let has = |kid: &str| set.keys().iter().any(|key| key.kid() == Some(kid));
+        let before = previous.map_or(&[][..], KeySet::keys);
+        for kid in before.iter().filter_map(|key| key.kid()) {
+            if !has(kid) {
+                self.note(kid, now, cool_down);
+            }
+        }
+        for kid in set.keys().iter().filter_map(|key| key.kid()) {
+            self.not_before.invalidate(&self.hasher.hash_one(kid));
+        }
     }
 
     /// Notes that a fetch did not find this kid.

@@ -60,7 +60,8 @@ impl Verifier {
 
     /// Verifies a token: the compact serialization alone, without `Bearer`.
     ///
-    /// May wait for one fetch when no key fits or none are there yet, and the cool-down allows one; else it never waits.
+    /// May wait for one fetch when no key fits or none are there yet, and the cool-down allows one, and before it for one that
+    /// was under way; else it never waits.
     ///
     /// # Errors
     /// [`Reject`], for the first check that failed.

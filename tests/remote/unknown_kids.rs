@@ -44,6 +44,31 @@ async fn a_kid_that_stays_unknown_asks_ever_more_rarely() {
 }
 
 #[tokio::test]
+async fn a_kid_that_was_published_meanwhile_starts_anew() {
+    let (clock, kept, other) = (ManualClock::new(NOW), key("a"), key("b"));
+    let server = JwksServer::start(Reply::ok(jwks(&[&kept]))).await;
+    let verifier = verifier(&server, &clock);
+    let asked_for = tokens::lasting_token(&other);
+    // Unknown for so long that it may ask but once in eight cool-downs.
+    for _ in 0..40 {
+        assert_eq!(reason(&verifier, &asked_for).await, Err("unknown_key"));
+        clock.advance(COOL_DOWN);
+    }
+    server.reply(Reply::ok(jwks(&[&kept, &other])));
+    advance_and_fetch(&clock, &verifier, &server, HOUR / 6).await;
+    assert_eq!(reason(&verifier, &asked_for).await, Ok(()));
+    server.reply(Reply::ok(jwks(&[&kept])));
+    advance_and_fetch(&clock, &verifier, &server, HOUR / 6).await;
+    // Gone, as everybody knows; and asked for again as any kid that has just become unknown.
+    let fetched = server.count();
+    assert_eq!(reason(&verifier, &asked_for).await, Err("unknown_key"));
+    assert_eq!(server.count(), fetched);
+    clock.advance(COOL_DOWN);
+    assert_eq!(reason(&verifier, &asked_for).await, Err("unknown_key"));
+    assert_eq!(server.count(), fetched + 1);
+}
+
+#[tokio::test]
 async fn cool_down_counts_failed_attempts() {
     let (clock, key) = (ManualClock::new(NOW), key("a"));
     let server = JwksServer::start(Reply::with(500, &[], "")).await;
@@ -65,13 +90,78 @@ async fn an_unannounced_key_is_found_by_one_refetch() {
     let server = JwksServer::start(Reply::ok(jwks(&[&old]))).await;
     let verifier = verifier(&server, &clock);
     assert_eq!(reason(&verifier, &token(&old)).await, Ok(()));
+    let newer = key("newer");
     server.reply(Reply::ok(jwks(&[&old, &new])));
-    // Within the cool-down of the first fetch the answer is immediate.
-    assert_eq!(reason(&verifier, &token(&new)).await, Err("unknown_key"));
-    assert_eq!(server.count(), 1);
-    clock.advance(COOL_DOWN);
     assert_eq!(reason(&verifier, &token(&new)).await, Ok(()));
     assert_eq!(reason(&verifier, &token(&old)).await, Ok(()));
+    assert_eq!(server.count(), 2);
+    // Within the cool-down of that fetch the answer is immediate.
+    server.reply(Reply::ok(jwks(&[&old, &new, &newer])));
+    assert_eq!(reason(&verifier, &token(&newer)).await, Err("unknown_key"));
+    assert_eq!(server.count(), 2);
+    clock.advance(COOL_DOWN);
+    assert_eq!(reason(&verifier, &token(&newer)).await, Ok(()));
+    assert_eq!(server.count(), 3);
+}
+
+#[tokio::test]
+async fn a_poll_does_not_take_the_turn_of_an_unknown_kid() {
+    let (clock, old, new) = (ManualClock::new(NOW), key("old"), key("new"));
+    let server = JwksServer::start(Reply::ok(jwks(&[&old]))).await;
+    let verifier = verifier(&server, &clock);
+    assert_eq!(reason(&verifier, &token(&old)).await, Ok(()));
+    // The set changes at the worst moment: a second after it was looked at.
+    let poll = status(&verifier).next_refresh.unwrap();
+    advance_and_fetch(&clock, &verifier, &server, poll).await;
+    clock.advance(Duration::from_secs(1));
+    server.reply(Reply::ok(jwks(&[&new])));
+    assert_eq!(reason(&verifier, &token(&new)).await, Ok(()));
+    assert_eq!(server.count(), 3);
+}
+
+#[tokio::test]
+async fn an_answer_older_than_the_key_is_followed_by_a_fetch_of_ones_own() {
+    let (clock, old, new) = (ManualClock::new(NOW), key("old"), key("new"));
+    let server = JwksServer::start(Reply::ok(jwks(&[&old]))).await;
+    let verifier = verifier(&server, &clock);
+    assert_eq!(reason(&verifier, &token(&old)).await, Ok(()));
+    // A poll is answered before the change, and its answer takes its time.
+    server.reply(Reply::Delayed {
+        then: Box::new(Reply::ok(jwks(&[&old]))),
+    });
+    clock.advance(status(&verifier).next_refresh.unwrap());
+    server.asked(2).await;
+    let waiting = tokio::spawn({
+        let (verifier, token) = (verifier.clone(), token(&new));
+        async move { reason(&verifier, &token).await }
+    });
+    // It has joined the poll; the change lets that go.
+    tokio::task::yield_now().await;
+    server.reply(Reply::ok(jwks(&[&new])));
+    assert_eq!(waiting.await.unwrap(), Ok(()));
+    assert_eq!(server.count(), 3);
+}
+
+#[tokio::test]
+async fn a_flood_that_joins_a_poll_costs_one_fetch_more() {
+    let (clock, key) = (ManualClock::new(NOW), key("a"));
+    let delayed = Reply::Delayed {
+        then: Box::new(Reply::ok(jwks(&[&key]))),
+    };
+    let server = JwksServer::start(delayed).await;
+    let verifier = verifier(&server, &clock);
+    let mut flood = tokio::task::JoinSet::new();
+    for n in 0..1000 {
+        let header = json!({ "alg": "EdDSA", "kid": format!("invented-{n}") });
+        let forged = tokens::forged(&tokens::sign(&key, &header, &tokens::claims()));
+        let verifier = verifier.clone();
+        flood.spawn(async move { reason(&verifier, &forged).await });
+    }
+    server.asked(1).await;
+    server.reply(Reply::ok(jwks(&[&key])));
+    while let Some(verdict) = flood.join_next().await {
+        assert_eq!(verdict.unwrap(), Err("unknown_key"));
+    }
     assert_eq!(server.count(), 2);
 }
 
