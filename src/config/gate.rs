@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{ConfigError, Log, Span, line_at, one_line};
+use super::reading::{ConfigError, line_at, one_line};
+use super::{Log, Span};
 use crate::http::gate::{Access, Rule, Rules, Unavailable};
 use crate::jose::Algorithm;
 use crate::verify::{BuildError, StatusCheck, TrustedIssuer, Verifier, VerifierBuilder};

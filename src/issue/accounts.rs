@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::issuer::MintError;
+use super::mint::MintError;
 use super::passwords::{HashError, Passwords, Verdict};
 use super::sessions::{Client, Sessions, SignedIn, random_hex};
 use crate::store::{PasswordHash, Profile, Session, StoreError, User};

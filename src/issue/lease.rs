@@ -6,8 +6,9 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::issuer::{Issuer, IssuerError, MintError};
+use super::issuer::{Issuer, IssuerError};
 use super::key_record::Stage;
+use super::mint::MintError;
 use super::rotator::save;
 use crate::jose::{Algorithm, NumericDate};
 

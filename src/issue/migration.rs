@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::issuer::TokenSettings;
 use super::ring::KeyRing;
 use super::rotation::RotationPolicy;
+use super::settings::TokenSettings;
 use crate::jose::{Algorithm, NumericDate};
 
 /// One audience that was moved, or all of them. It wins over the configuration, which is older.

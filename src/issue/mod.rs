@@ -5,16 +5,20 @@ mod accounts;
 mod clock_jump;
 mod commands;
 mod forecast;
+mod grant;
 mod issuer;
 mod key_record;
 mod lease;
 mod migration;
+mod mint;
 mod operator;
 mod passwords;
+mod published;
 mod ring;
 mod rotation;
 mod rotator;
 mod sessions;
+mod settings;
 mod status_list;
 mod transition;
 mod watchers;
@@ -27,21 +31,22 @@ pub use commands::{
     How, ImportRefused, Outcome, RotationError, apply, apply_revocation, apply_rotation, import_key,
 };
 pub use forecast::{Forecast, Moment};
-pub use issuer::{
-    Audience, Grant, Issuer, IssuerError, MintError, Minted, Published, RESERVED_CLAIMS,
-    TokenSettings,
-};
+pub use grant::{Grant, RESERVED_CLAIMS};
+pub use issuer::{Issuer, IssuerError};
 pub use key_record::{KeyRecord, Stage};
 pub use migration::{Migration, algorithm_for};
+pub use mint::{MintError, Minted};
 pub use operator::{Breaks, Intent, Refused, migrate, revoke, rotate};
 pub(crate) use passwords::HashQueue;
 pub use passwords::{Argon2Settings, HashError, Passwords};
+pub use published::Published;
 pub use ring::{KeyRing, MaxAgePromise, RingError};
 pub use rotation::{RotationPolicy, step};
 pub use rotator::run as run_rotator;
 pub use sessions::{
     AuthStore, CLAIM_FIELDS, Client, SessionSettings, SessionToken, Sessions, SignedIn, TokenError,
 };
+pub use settings::{Audience, TokenSettings};
 pub use status_list::{StatusList, StatusListError, StatusLists, StatusReference};
 pub use transition::{Cause, Done, Transition};
 pub use watchers::{WatcherStatus, Watchers};

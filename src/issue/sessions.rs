@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::issuer::{Grant, Issuer, MintError, Minted};
+use super::grant::Grant;
+use super::issuer::Issuer;
+use super::mint::{MintError, Minted};
 use super::status_list::{StatusListError, StatusLists};
 use crate::jose::{NumericDate, base64url};
 use crate::store::{

@@ -14,7 +14,8 @@ use flate2::write::ZlibEncoder;
 use serde::Serialize;
 use tokio::sync::{Notify, watch};
 
-use super::issuer::{Issuer, MintError};
+use super::issuer::Issuer;
+use super::mint::MintError;
 use crate::jose::{Algorithm, NumericDate, base64url};
 use crate::store::{STATUS_LIST_SIZE, SessionStore, StatusPlace, StoreError};
 

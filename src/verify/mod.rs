@@ -24,6 +24,7 @@ mod look;
 mod refresh;
 mod reject;
 pub(crate) mod source;
+mod source_task;
 mod status;
 mod status_list;
 mod tables;
