@@ -9,10 +9,10 @@ use super::dial::{self, ClientError, UrlRule};
 use super::fetch::Fetcher;
 use super::keyset::{self, KeySet, Reader};
 use super::refresh::{RefreshPolicy, RemoteKeys};
-use super::source::Location;
 use super::status::{ListMaker, StatusCheck, StatusLists};
 use super::tables::{DEFAULT_TABLES, Tables};
 use super::token_cache::{DEFAULT_SLOTS, TokenCache};
+use super::trusted_issuer::TrustedIssuer;
 use super::verifier::{Inner, Trusted, Verifier};
 use crate::audit::{AuditLog, DEFAULT_RATE, Recent};
 use crate::clock::{Clock, SystemClock};
@@ -20,7 +20,7 @@ use crate::jose::{Algorithm, JwkSet, MAX_TOKEN_BYTES, Policy, TypRule};
 use crate::metrics::{Metrics, NO_ISSUER};
 
 /// A leeway beyond this is no tolerance for clocks but a longer life for every token.
-const MAX_LEEWAY: Duration = Duration::from_secs(600);
+pub(super) const MAX_LEEWAY: Duration = Duration::from_secs(600);
 
 /// Why a verifier could not be built. Each names the setting.
 #[derive(Debug, thiserror::Error)]
@@ -92,135 +92,6 @@ pub enum BuildError {
     /// The metrics could not be registered.
     #[error("metrics: {0}")]
     Metrics(#[source] prometheus::Error),
-}
-
-/// One issuer to trust: where its keys are, and what its tokens must be.
-#[derive(Debug, Clone)]
-pub struct TrustedIssuer {
-    name: String,
-    static_keys: Option<JwkSet>,
-    published: Option<Reader>,
-    /// Places of the one key set, in the order in which they are tried; by discovery if there is none.
-    places: Vec<Place>,
-    audiences: Vec<Box<str>>,
-    algorithms: Vec<Algorithm>,
-    leeway: Option<Duration>,
-    status: Option<StatusCheck>,
-}
-
-#[derive(Debug, Clone)]
-enum Place {
-    Discover,
-    JwksUrl(String),
-}
-
-// === impl TrustedIssuer ===
-
-impl TrustedIssuer {
-    /// Trusts tokens whose `iss` is exactly this string; its keys are found by discovery unless told otherwise.
-    ///
-    /// By default EdDSA, ES256 and RS256 are allowed.
-    pub fn new(issuer: impl Into<String>) -> Self {
-        TrustedIssuer {
-            name: issuer.into(),
-            static_keys: None,
-            published: None,
-            places: Vec::new(),
-            audiences: Vec::new(),
-            algorithms: vec![Algorithm::EdDSA, Algorithm::ES256, Algorithm::RS256],
-            leeway: None,
-            status: None,
-        }
-    }
-
-    /// The key set is at this URL; no discovery. Call again for further places of the same set: they are tried in this order,
-    /// and the first that answers is believed.
-    pub fn jwks_url(mut self, url: impl Into<String>) -> Self {
-        self.places.push(Place::JwksUrl(url.into()));
-        self
-    }
-
-    /// The key set is where the issuer's metadata says. That is the default; said together with
-    /// [`jwks_url`](Self::jwks_url), it is one of several places.
-    pub fn discover(mut self) -> Self {
-        self.places.push(Place::Discover);
-        self
-    }
-
-    /// These keys, for good; nothing is fetched.
-    pub fn static_keys(mut self, set: JwkSet) -> Self {
-        self.static_keys = Some(set);
-        self
-    }
-
-    /// The keys that this process publishes itself, by the [`Publisher`](super::Publisher) at the other end; nothing is fetched.
-    pub fn published_keys(mut self, keys: Reader) -> Self {
-        self.published = Some(keys);
-        self
-    }
-
-    /// As [`VerifierBuilder::leeway`], for this issuer alone.
-    pub fn leeway(mut self, leeway: Duration) -> Self {
-        self.leeway = Some(leeway);
-        self
-    }
-
-    /// What becomes of tokens that refer to a status list, which says whose session has ended. By default the list decides, and
-    /// tokens are refused while it cannot be had; for static keys nothing is fetched, and so nothing is asked.
-    pub fn status_check(mut self, check: StatusCheck) -> Self {
-        self.status = Some(check);
-        self
-    }
-
-    /// Accepts tokens meant for this audience; call again for further ones.
-    pub fn audience(mut self, audience: impl Into<Box<str>>) -> Self {
-        self.audiences.push(audience.into());
-        self
-    }
-
-    /// Allows these algorithms and no others.
-    pub fn algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
-        self.algorithms = algorithms.into_iter().collect();
-        self
-    }
-
-    fn status_rule(&self) -> StatusCheck {
-        self.status.unwrap_or(match self.has_keys() {
-            true => StatusCheck::Ignore,
-            false => StatusCheck::FailClosed,
-        })
-    }
-
-    /// Whether anything of this issuer's is ever fetched.
-    fn fetches(&self) -> bool {
-        !self.has_keys() || self.status_rule() != StatusCheck::Ignore
-    }
-
-    /// Its keys are at hand, and none are fetched.
-    fn has_keys(&self) -> bool {
-        self.static_keys.is_some() || self.published.is_some()
-    }
-
-    /// Where to fetch; nothing for keys that are at hand.
-    fn locations(&self, rule: UrlRule) -> Result<Vec<Location>, BuildError> {
-        if self.has_keys() {
-            return Ok(Vec::new());
-        }
-        let places = match &*self.places {
-            [] => &[Place::Discover],
-            places => places,
-        };
-        let location = |place: &Place| match place {
-            Place::JwksUrl(url) => Ok(Location::Url(parse(rule, "jwks_url", url)?)),
-            Place::Discover => {
-                parse(rule, "issuer", &self.name)?;
-                Ok(Location::Discover {
-                    issuer: self.name.clone(),
-                })
-            }
-        };
-        places.iter().map(location).collect()
-    }
 }
 
 /// Builds a [`Verifier`].
@@ -514,20 +385,7 @@ impl VerifierBuilder {
             }
         }
         for issuer in &self.issuers {
-            let name = || issuer.name.clone();
-            if issuer.audiences.is_empty() || issuer.audiences.iter().any(|aud| aud.is_empty()) {
-                return Err(BuildError::NoAudience { issuer: name() });
-            }
-            if issuer.algorithms.is_empty() {
-                return Err(BuildError::NoAlgorithms { issuer: name() });
-            }
-            if issuer.has_keys() && !issuer.places.is_empty() {
-                return Err(BuildError::StaticAndRemote { issuer: name() });
-            }
-            let leeway = issuer.leeway.unwrap_or(self.leeway);
-            if leeway > MAX_LEEWAY {
-                return Err(BuildError::Leeway { leeway });
-            }
+            issuer.check(self.leeway)?;
         }
         if self.rule.public_only && self.client.is_some() {
             return Err(BuildError::PrivateAddressesWithClient);
@@ -542,16 +400,11 @@ impl VerifierBuilder {
 
     fn policy(&self, issuer: &TrustedIssuer) -> Policy {
         let mut policy = Policy::new(issuer.audiences.iter().cloned());
-        policy.leeway = issuer.leeway.unwrap_or(self.leeway);
+        policy.leeway = issuer.leeway_or(self.leeway);
         policy.typ = self.typ.clone();
         if let Some(required) = &self.required {
             policy.required.clone_from(required);
         }
         policy
     }
-}
-
-fn parse(rule: UrlRule, setting: &'static str, url: &str) -> Result<Url, BuildError> {
-    rule.parse(url)
-        .map_err(|why| BuildError::Url { setting, why })
 }
