@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::algorithm::{Algorithm, KeyType};
 use super::ecdsa::EcKey;
 use super::ed25519::Ed25519Key;
-use super::jwk::{self, JwkError, Thumbprint};
+use super::jwk::{self, JwkError};
 use super::rsa::RsaKey;
+use super::thumbprint::Thumbprint;
 
 /// Which key it is, of all that this process has ever parsed: for whatever remembers a key and must not keep it alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

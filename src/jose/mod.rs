@@ -12,6 +12,7 @@ pub(crate) mod ecdsa;
 pub(crate) mod ed25519;
 pub(crate) mod json;
 pub(crate) mod jwk;
+mod jwk_set;
 pub(crate) mod key;
 mod names;
 pub(crate) mod numeric_date;
@@ -21,12 +22,14 @@ pub(crate) mod private_key;
 pub(crate) mod rsa;
 #[cfg(feature = "server")]
 pub(crate) mod signing;
+mod thumbprint;
 
 pub use algorithm::{Algorithm, KeyType, UnknownAlgorithm};
 pub use claims::{RegisteredClaims, StatusReference};
 pub use compact::{Compact, CompactError, Header, MAX_TOKEN_BYTES};
 pub use json::JsonError;
-pub use jwk::{JwkError, JwkSet, SetError, SkippedKey, Thumbprint};
+pub use jwk::JwkError;
+pub use jwk_set::{JwkSet, SetError, SkippedKey};
 pub use key::VerifyingKey;
 pub use numeric_date::NumericDate;
 pub use policy::{ClaimError, Policy, TypRule};
@@ -34,3 +37,4 @@ pub use policy::{ClaimError, Policy, TypRule};
 pub use private_key::{ImportError, ImportedKey, read_private_key};
 #[cfg(feature = "server")]
 pub use signing::{SigningError, SigningKey};
+pub use thumbprint::Thumbprint;
