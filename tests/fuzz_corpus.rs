@@ -65,6 +65,11 @@ fn ed25519() {
 }
 
 #[test]
+fn status_list() {
+    replay("status_list", targets::status_list);
+}
+
+#[test]
 fn rsa() {
     replay("rsa", targets::rsa);
 }

@@ -15,17 +15,22 @@ const TYP: &str = "statuslist+jwt";
 
 /// What a list must be to be believed.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Expected<'a> {
-    pub(crate) uri: &'a str,
-    pub(crate) issuer: &'a str,
-    pub(crate) algorithms: &'a [Algorithm],
-    pub(crate) keys: Option<&'a KeySet>,
-    pub(crate) now: NumericDate,
+pub struct Expected<'a> {
+    /// What tokens call it, and its `sub` must be.
+    pub uri: &'a str,
+    /// Its `iss`, if it has one.
+    pub issuer: &'a str,
+    /// Those it may be signed by.
+    pub algorithms: &'a [Algorithm],
+    /// The issuer's keys, if they are at hand.
+    pub keys: Option<&'a KeySet>,
+    /// Its `exp` must be after this.
+    pub now: NumericDate,
 }
 
 /// The statuses that one list gives, by position; every one but 0 means that the token holds no longer.
 #[derive(Debug)]
-pub(crate) struct StatusBits {
+pub struct StatusBits {
     bytes: Vec<u8>,
     /// Bits per status: 1, 2, 4 or 8.
     bits: u8,
@@ -44,7 +49,7 @@ impl StatusBits {
     ///
     /// # Errors
     /// What is wrong with it, for people.
-    pub(crate) fn parse(token: &[u8], expected: Expected<'_>) -> Result<Self, String> {
+    pub fn parse(token: &[u8], expected: Expected<'_>) -> Result<Self, String> {
         let token = std::str::from_utf8(token)
             .map_err(|_| "not a compact JWS")?
             .trim_ascii();
@@ -74,7 +79,7 @@ impl StatusBits {
 
     /// Whether the token at this position holds; `None` beyond the end.
     #[inline]
-    pub(crate) fn is_valid(&self, idx: u64) -> Option<bool> {
+    pub fn is_valid(&self, idx: u64) -> Option<bool> {
         let per_byte = u64::from(8 / self.bits);
         let byte = self.bytes.get(usize::try_from(idx / per_byte).ok()?)?;
         // From the least significant bit on (§4.1).
@@ -84,7 +89,8 @@ impl StatusBits {
     }
 
     /// How many statuses there is room for.
-    pub(crate) fn len(&self) -> usize {
+    #[expect(clippy::len_without_is_empty, reason = "nobody asks for that")]
+    pub fn len(&self) -> usize {
         self.bytes.len() * usize::from(8 / self.bits)
     }
 }

@@ -76,7 +76,7 @@ impl TrustedIssuer {
         self
     }
 
-    /// As [`VerifierBuilder::leeway`], for this issuer alone.
+    /// As [`VerifierBuilder::leeway`](super::VerifierBuilder::leeway), for this issuer alone.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = Some(leeway);
         self
