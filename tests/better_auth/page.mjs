@@ -3,25 +3,13 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 
 import { chromium } from "playwright-core";
 
+import { LAUNCH, complaintsOf } from "../browser.mjs";
 import { finish, promise } from "./lib.mjs";
 
-const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const FLAGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 const WITHIN_MS = 10_000;
 
 async function freePort() {
@@ -51,17 +39,9 @@ await new Promise((resolve, reject) => {
   });
 });
 
-const profile = await mkdtemp(join(tmpdir(), "keywheel-page-"));
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: EXECUTABLE,
-  headless: true,
-  args: FLAGS,
-  viewport: { width: 900, height: 900 },
-});
-const page = context.pages()[0] ?? (await context.newPage());
-const complaints = [];
-page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
-page.on("pageerror", (error) => complaints.push(String(error)));
+const browser = await chromium.launch(LAUNCH);
+const page = await browser.newPage({ viewport: { width: 900, height: 900 } });
+const complaints = complaintsOf(page);
 
 const lines = () => page.locator("#log li").allTextContents();
 // Waits for the line of the log with this number, counted from 1.
@@ -97,7 +77,7 @@ await promise("the session outlives a reload, the cookie is out of reach of scri
   await page.reload();
   await page.getByText("Signed in as grace@example.com").waitFor({ timeout: WITHIN_MS });
   assert.equal(await page.evaluate(() => document.cookie), "");
-  const [cookie] = await context.cookies(url);
+  const [cookie] = await page.context().cookies(url);
   assert.deepEqual([cookie.name, cookie.httpOnly, cookie.sameSite], ["better-auth.session_token", true, "Lax"]);
 });
 
@@ -139,8 +119,7 @@ await promise("the browser had nothing to complain of but the refusals", async (
   assert.deepEqual(others, []);
 });
 
-await context.close();
-await rm(profile, { recursive: true, force: true });
+await browser.close();
 demo.kill("SIGINT");
 await new Promise((resolve) => demo.once("exit", resolve));
 finish("page");

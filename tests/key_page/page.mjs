@@ -1,27 +1,16 @@
 // The pages of the admin listeners in a real browser. SCREENSHOTS names a folder for pictures of them.
 
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { finish, promise } from "../better_auth/lib.mjs";
+import { LAUNCH, complaintsOf } from "../browser.mjs";
 import { story } from "./story.mjs";
 
 // One copy of the driver for every check that needs a browser.
 const { chromium } = createRequire(new URL("../better_auth/lib.mjs", import.meta.url))("playwright-core");
 
-const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const FLAGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 const WIDTHS = [320, 375, 700, 1200];
 // WCAG 2.2 §1.4.3.
 const LEAST_CONTRAST = 4.5;
@@ -29,16 +18,9 @@ const LEAST_CONTRAST = 4.5;
 const LEAST_LETTER = 10.5;
 
 const told = await story();
-const profile = await mkdtemp(join(tmpdir(), "keywheel-key-page-browser-"));
-const context = await chromium.launchPersistentContext(profile, { executablePath: EXECUTABLE, headless: true, args: FLAGS });
-const page = context.pages()[0] ?? (await context.newPage());
-const complaints = [];
-page.on("console", (message) => complaints.push(`${message.type()}: ${message.text()}`));
-page.on("pageerror", (error) => complaints.push(String(error)));
-page.on("dialog", (dialog) => {
-  complaints.push(`a dialog: ${dialog.message()}`);
-  dialog.dismiss();
-});
+const browser = await chromium.launch(LAUNCH);
+const page = await browser.newPage();
+const complaints = complaintsOf(page);
 
 async function look(url, { width = 1200, colorScheme = "light", open = false } = {}) {
   await page.emulateMedia({ colorScheme });
@@ -186,7 +168,6 @@ await promise("a page that is live asks for itself anew, and only that one", asy
 
 await promise("the browser had nothing to complain of", async () => assert.deepEqual(complaints, []));
 
-await context.close();
-await rm(profile, { recursive: true, force: true });
+await browser.close();
 await told.stop();
 finish("key-page");

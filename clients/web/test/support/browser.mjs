@@ -1,23 +1,12 @@
 // Pages of the test's front end, and Debian's Chromium to open them in.
 
-
 import { build } from "esbuild";
 import { chromium } from "playwright-core";
 
+import { LAUNCH } from "../../../../tests/browser.mjs";
 import { listen } from "./services.mjs";
 
-const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const FLAGS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
-
-export const launch = () => chromium.launch({ executablePath: EXECUTABLE, headless: true, args: FLAGS });
+export const launch = () => chromium.launch(LAUNCH);
 
 // Serves the app. What its page shall talk to is set later, since that must know the page's origin first.
 export async function pages() {
