@@ -16,6 +16,7 @@ mod fetch;
 mod freshness;
 #[cfg(feature = "axum")]
 mod health;
+mod held;
 mod issuer_status;
 mod keyset;
 #[cfg(feature = "axum")]

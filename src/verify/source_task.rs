@@ -1,8 +1,7 @@
 //! The task behind a [`Source`](super::source::Source): polls and held requests, one exchange at a time, and what comes of them.
+//! What is particular to held requests is in `held.rs`.
 
-use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,21 +12,17 @@ use tokio::sync::watch;
 
 use super::discovery;
 use super::fetch::{Answer, Exchange, FetchError, Fetcher};
+use super::held::Held;
 use super::refresh::RefreshPolicy;
 use super::source::{Document, Location, Progress, SourceState, Wanted};
 use crate::clock::Clock;
 
 /// First pause after a failure; doubles up to [`MAX_BACK_OFF`].
-const MIN_BACK_OFF: Duration = Duration::from_secs(1);
+pub(super) const MIN_BACK_OFF: Duration = Duration::from_secs(1);
 /// With a document in hand nobody is waiting for the next try.
 const MAX_BACK_OFF: Duration = Duration::from_secs(60);
 /// Without one every request is being refused: a server that comes back is found within two seconds.
 const MAX_BACK_OFF_WITHOUT_DOCUMENT: Duration = Duration::from_millis(1500);
-/// A held request that ends sooner was not held: a cache that repeats what it once heard, or a server in a hurry.
-const HELD_AT_LEAST: Duration = Duration::from_secs(1);
-/// Changes that may follow each other at once; those beyond are paced, so that no server can keep us spinning.
-const QUICK_CHANGES: u32 = 8;
-
 /// One of the places where the document is.
 struct Place {
     location: Location,
@@ -63,13 +58,6 @@ enum Occasion {
     Asked,
 }
 
-/// A request that the server is to hold until the document changes.
-struct Held {
-    url: Url,
-    opened: Duration,
-    answer: Pin<Box<dyn Future<Output = Result<Answer, FetchError>> + Send>>,
-}
-
 enum Wake {
     Time,
     Asked,
@@ -87,18 +75,18 @@ pub(super) struct Shared {
 pub(super) struct SourceTask<D> {
     places: Vec<Place>,
     /// The place that answered last.
-    current: usize,
-    fetcher: Fetcher,
-    document: D,
-    clock: Arc<dyn Clock>,
-    policy: RefreshPolicy,
+    pub(super) current: usize,
+    pub(super) fetcher: Fetcher,
+    pub(super) document: D,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) policy: RefreshPolicy,
     wanted: Arc<Wanted>,
     progress: watch::Sender<Progress>,
-    state: Arc<ArcSwap<SourceState>>,
+    pub(super) state: Arc<ArcSwap<SourceState>>,
     failures: u32,
     /// Pushed changes that came right after one another.
-    quick: u32,
-    held: Option<Held>,
+    pub(super) quick: u32,
+    pub(super) held: Option<Held>,
     jitter: RandomState,
 }
 
@@ -288,7 +276,7 @@ impl<D: Document> SourceTask<D> {
     }
 
     /// Puts an answer in force; the result as metrics call it.
-    fn apply(
+    pub(super) fn apply(
         &mut self,
         answer: Answer,
         index: usize,
@@ -334,7 +322,7 @@ impl<D: Document> SourceTask<D> {
     }
 
     /// One more failure, and the pause that follows it.
-    fn back_off(&mut self) -> Duration {
+    pub(super) fn back_off(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
         let cap = match self.document.is_in_force() {
             true => MAX_BACK_OFF,
@@ -344,113 +332,6 @@ impl<D: Document> SourceTask<D> {
             .saturating_mul(1 << (self.failures - 1).min(10))
             .min(cap);
         self.jittered(back_off)
-    }
-
-    /// Opens a request that the server is to hold until it has something new; `pause` first.
-    fn hold(&mut self, now: Duration, pause: Duration) {
-        let state = self.state.load_full();
-        let (Some(url), Some(etag)) = (state.url.clone(), state.etag.clone()) else {
-            return;
-        };
-        let (fetcher, clock) = (self.fetcher.clone(), self.clock.clone());
-        let wait = self.policy.push_wait;
-        let held_url = url.clone();
-        let answer = async move {
-            if !pause.is_zero() {
-                clock.sleep(pause).await;
-            }
-            let exchange = Exchange {
-                url: &url,
-                accept: D::ACCEPT,
-                max_bytes: D::MAX_BYTES,
-                etag: Some(&etag),
-                wait: Some(wait),
-            };
-            fetcher.get(exchange).await
-        };
-        self.held = Some(Held {
-            url: held_url,
-            opened: now + pause,
-            answer: Box::pin(answer),
-        });
-        self.show_pushed(true);
-    }
-
-    fn hang_up(&mut self) {
-        self.held = None;
-        self.show_pushed(false);
-    }
-
-    fn show_pushed(&self, pushed: bool) {
-        let previous = self.state.load_full();
-        if previous.pushed != pushed {
-            self.state.store(Arc::new(SourceState {
-                pushed,
-                ..(*previous).clone()
-            }));
-        }
-    }
-
-    /// The held request has been answered, or has been cut off.
-    fn pushed(
-        &mut self,
-        answer: Result<Answer, FetchError>,
-        url: &Url,
-        opened: Duration,
-        now: Duration,
-    ) {
-        self.hang_up();
-        let before = self.state.load_full();
-        let held_for = now.saturating_sub(opened);
-        let applied = answer.and_then(|answer| {
-            let waits = answer.waits;
-            let result = self.apply(answer, self.current, url, now)?;
-            Ok((result, waits))
-        });
-        let (result, waits) = match applied {
-            Ok(applied) => applied,
-            Err(error) => return self.push_failed(error, now),
-        };
-        let changed = result == "modified";
-        self.document
-            .fetched(if changed { "pushed" } else { result }, None);
-        if self.current != 0 {
-            // The first place is tried again in its time, however well another one does.
-            let after = self.state.load_full();
-            self.state.store(Arc::new(SourceState {
-                next_attempt: before.next_attempt,
-                ..(*after).clone()
-            }));
-        }
-        // An answer that brings nothing new, at once, was not held, whatever it says: poll in time.
-        let was_held = changed || held_for >= HELD_AT_LEAST;
-        self.quick = match held_for >= HELD_AT_LEAST {
-            true => 0,
-            false => self.quick.saturating_add(1),
-        };
-        if waits && was_held {
-            self.hold(now, self.pause_before_holding());
-        }
-    }
-
-    /// Cut off, or answered with something unusable: polling takes over, soon, and finds out whether requests are held again.
-    fn push_failed(&mut self, error: FetchError, now: Duration) {
-        tracing::warn!(%error, "a held request failed");
-        self.document.fetched(error.label(), None);
-        let previous = self.state.load_full();
-        let soon = now + self.back_off();
-        self.state.store(Arc::new(SourceState {
-            last_error: Some(Arc::new(error)),
-            next_attempt: Some(previous.next_attempt.map_or(soon, |next| next.min(soon))),
-            ..(*previous).clone()
-        }));
-    }
-
-    fn pause_before_holding(&self) -> Duration {
-        match self.quick.checked_sub(QUICK_CHANGES) {
-            None => Duration::ZERO,
-            Some(beyond) => self.jittered(MIN_BACK_OFF.saturating_mul(1 << beyond.min(5))),
-        }
     }
 
     /// Time left until the last good document is too old; for ever when there is none.
@@ -477,7 +358,7 @@ impl<D: Document> SourceTask<D> {
     }
 
     /// `duration` ± 10 %, so that a thousand verifiers do not ask in the same second.
-    fn jittered(&self, duration: Duration) -> Duration {
+    pub(super) fn jittered(&self, duration: Duration) -> Duration {
         let seed = (self.progress.borrow().started, self.failures, self.quick);
         let random = self.jitter.hash_one(seed) as f64 / u64::MAX as f64;
         duration.mul_f64(0.9 + 0.2 * random)

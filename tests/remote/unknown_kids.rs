@@ -143,6 +143,29 @@ async fn an_answer_older_than_the_key_is_followed_by_a_fetch_of_ones_own() {
 }
 
 #[tokio::test]
+async fn a_poll_that_falls_due_with_the_question_answers_it() {
+    let (clock, key) = (ManualClock::new(NOW), key("a"));
+    let server = JwksServer::start(Reply::ok(jwks(&[&key]))).await;
+    let verifier = verifier(&server, &clock);
+    assert_eq!(
+        reason(&verifier, &tokens::lasting_token(&key)).await,
+        Ok(())
+    );
+    // Which of the two wakes the task is chance, hence so often.
+    for round in 1..=40 {
+        let poll = status(&verifier).next_refresh.unwrap();
+        clock.advance(poll);
+        let header = json!({ "alg": "EdDSA", "kid": format!("invented-{round}") });
+        let forged = tokens::forged(&tokens::sign(&key, &header, &tokens::claims()));
+        assert_eq!(reason(&verifier, &forged).await, Err("unknown_key"));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(server.count(), 1 + round);
+    }
+}
+
+#[tokio::test]
 async fn a_flood_that_joins_a_poll_costs_one_fetch_more() {
     let (clock, key) = (ManualClock::new(NOW), key("a"));
     let delayed = Reply::Delayed {
