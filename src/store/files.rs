@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::seal::{self, WrappingKeys};
+use super::rewrap::{rewrap, signer};
+use super::seal::WrappingKeys;
 use super::{KeyProblem, KeyStore, KeyWriter, Revision, Rewrapped, StoreError, StoredKeys};
 use crate::issue::{KeyRecord, KeyRing};
 use crate::jose::SigningKey;
@@ -159,7 +160,7 @@ impl FileKeyStore {
 
     fn load_signer(&self, record: &KeyRecord) -> Result<SigningKey, KeyProblem> {
         let pkcs8 = self.read_private_half(record)?;
-        seal::signer(record, &pkcs8).map_err(|why| self.problem(record, why))
+        signer(record, &pkcs8).map_err(|why| self.problem(record, why))
     }
 
     fn write(&self, path: &Path, content: &[u8]) -> Result<(), StoreError> {
@@ -244,7 +245,7 @@ impl KeyStore for FileKeyStore {
             let pem = read_private_file(&path);
             pem.is_ok_and(|pem| self.wrapping.is_newest_pem(&pem))
         };
-        seal::rewrap(
+        rewrap(
             self,
             &self.wrapping,
             &is_newest,

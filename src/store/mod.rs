@@ -6,6 +6,7 @@
 
 mod accounts;
 mod files;
+mod rewrap;
 mod seal;
 mod sessions;
 mod sql;

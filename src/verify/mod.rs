@@ -12,6 +12,7 @@ mod conclusion;
 pub(crate) mod dial;
 mod discovery;
 mod explain;
+mod explanation;
 mod fetch;
 mod freshness;
 #[cfg(feature = "axum")]
@@ -38,7 +39,7 @@ mod verifier;
 pub use builder::{BuildError, VerifierBuilder};
 pub use conclusion::RequestContext;
 pub use dial::ClientError;
-pub use explain::{Check, CheckName, Explanation, Outcome};
+pub use explanation::{Check, CheckName, Explanation, Outcome};
 pub use fetch::FetchError;
 #[cfg(feature = "axum")]
 pub use health::health_routes;

@@ -16,7 +16,8 @@ use zeroize::Zeroizing;
 use super::{Database, Engine};
 use crate::issue::{KeyRecord, KeyRing};
 use crate::jose::SigningKey;
-use crate::store::seal::{self, WrappingKeys};
+use crate::store::rewrap::{rewrap, signer};
+use crate::store::seal::WrappingKeys;
 use crate::store::{KeyProblem, KeyStore, KeyWriter, Revision, Rewrapped, StoreError, StoredKeys};
 
 /// PostgreSQL: whoever changes keys holds this, a number that nobody else has a reason to lock.
@@ -132,7 +133,7 @@ impl DatabaseKeyStore {
 
     fn load_signer(&self, record: &KeyRecord) -> Result<SigningKey, KeyProblem> {
         let pkcs8 = self.private_key(record)?;
-        seal::signer(record, &pkcs8).map_err(|why| self.problem(record, why))
+        signer(record, &pkcs8).map_err(|why| self.problem(record, why))
     }
 
     async fn begin(&self) -> Result<Transaction<'static, Any>, StoreError> {
@@ -233,7 +234,7 @@ impl KeyStore for DatabaseKeyStore {
             let pem = self.read_pem(record);
             pem.is_ok_and(|pem| self.wrapping.is_newest_pem(pem.as_bytes()))
         };
-        seal::rewrap(
+        rewrap(
             self,
             &self.wrapping,
             &is_newest,
