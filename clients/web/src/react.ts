@@ -23,9 +23,13 @@ interface Store {
 
 function createStore(client: AuthClient, initial?: Session | null): Store {
   const watchers = new Set<() => void>();
-  let state: SessionState;
+  let state: SessionState | undefined;
   let asked = initial !== undefined;
-  const set = (session: Session | null, isPending = false, error: Error | null = null) => {
+  const set = (found: Session | null, isPending = false, error: Error | null = null) => {
+    // The session is asked for again and again; what is the same stays the same object, so that nothing is rendered or run for it.
+    const isSame = JSON.stringify(found) === JSON.stringify(state?.session);
+    if (isSame && state?.isPending === isPending && state.error === error) return;
+    const session = isSame && state ? state.session : found;
     state = { session, user: session?.user ?? null, isPending, error, refetch };
     for (const watcher of [...watchers]) watcher();
   };
@@ -35,14 +39,14 @@ function createStore(client: AuthClient, initial?: Session | null): Store {
       // Its answer comes by the subscription, in the order of answers.
       await client.getSession();
     } catch (error) {
-      set(state.session, false, error as Error);
+      set(state?.session ?? null, false, error as Error);
     }
   };
   set(initial ?? null, !asked);
   let leave: (() => void) | undefined;
   return {
     client,
-    get: () => state,
+    get: () => state as SessionState,
     subscribe(watcher) {
       watchers.add(watcher);
       leave ??= client.subscribe((session) => (session === undefined ? void refetch() : set(session)));

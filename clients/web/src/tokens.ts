@@ -4,6 +4,8 @@ const RENEW_MS = 30_000;
 /** A token with its times on this machine's clock. */
 export interface Token {
   token: string;
+  /** Its `sub`. */
+  subject: unknown;
   renewAt: number;
   endsAt: number;
 }
@@ -15,14 +17,13 @@ export interface Token {
 export function read(token: string, asked: number, date: string | null): Token | undefined {
   try {
     const part = token.split(".")[1] ?? "";
-    // Only `exp` and `iat` are wanted, so letters beyond ASCII may come out wrong.
-    const { exp, iat } = JSON.parse(atob(part.replace(/-/g, "+").replace(/_/g, "/"))) as { exp: unknown; iat: unknown };
+    // Letters beyond ASCII come out wrong, but the same ones always in the same way.
+    const { exp, iat, sub } = JSON.parse(atob(part.replace(/-/g, "+").replace(/_/g, "/"))) as Record<string, unknown>;
     if (typeof exp !== "number") return undefined;
     // The user's clock may be wrong by hours, so only the server's times are compared with each other.
-    const shown = Date.parse(date ?? "");
-    const now = !Number.isNaN(shown) ? shown : typeof iat === "number" ? iat * 1000 : asked;
+    const now = Date.parse(date ?? "") || (typeof iat === "number" ? iat * 1000 : asked);
     const left = exp * 1000 - now;
-    return { token, endsAt: asked + left, renewAt: asked + left - Math.min(RENEW_MS, left / 2) };
+    return { token, subject: sub, endsAt: asked + left, renewAt: asked + left - Math.min(RENEW_MS, left / 2) };
   } catch {
     return undefined;
   }

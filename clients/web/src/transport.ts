@@ -1,25 +1,20 @@
 import { AuthError } from "./errors.js";
+import { pageOrigin, resolve } from "./urls.js";
 
 /** For the probe that tells a closed door from a missing house. */
 const PROBE_MS = 5000;
 
-const pageOrigin = (): string | undefined => globalThis.location?.origin;
-
-export const urlOf = (input: RequestInfo | URL): URL =>
-  new URL(input instanceof Object && "url" in input ? input.url : input, globalThis.location?.href);
-
 /** `fetch` that says why it failed; what the caller aborted is handed through. */
 export async function transport(
   send: typeof fetch,
-  input: RequestInfo | URL,
+  input: string | Request,
   init: RequestInit,
 ): Promise<Response> {
   try {
     return await send(input, init);
   } catch (error) {
-    const signal = init.signal ?? (input instanceof Object && "signal" in input ? input.signal : undefined);
-    if (signal?.aborted) throw error;
-    throw await diagnosis(send, urlOf(input).origin, error);
+    if (init.signal?.aborted) throw error;
+    throw await diagnosis(send, resolve(typeof input === "string" ? input : input.url).origin, error);
   }
 }
 
@@ -30,12 +25,12 @@ async function diagnosis(send: typeof fetch, origin: string, cause: unknown): Pr
   if (page && page !== origin) {
     try {
       await send(origin, { mode: "no-cors", credentials: "omit", signal: AbortSignal.timeout(PROBE_MS) });
-      const message = `${origin} can be reached, but does not let pages of ${page} read its answers (CORS): add ${page} to its trusted origins`;
+      const message = `${origin} can be reached, but does not trust the origin ${page} (CORS)`;
       return new AuthError("CORS_BLOCKED", message, 0, undefined, cause);
     } catch {
       // It cannot be reached at all.
     }
   }
-  const message = `${origin} cannot be reached: no network, nothing listens there, or this page may not ask it (content security policy, https to http)`;
+  const message = `${origin} cannot be reached, or this page may not ask it (content security policy)`;
   return new AuthError("NETWORK_ERROR", message, 0, undefined, cause);
 }

@@ -39,7 +39,10 @@ export interface AuthClientOptions {
   baseURL?: string;
   /** The audience of `authFetch` and `getToken` where they name none; without it, the server's default. */
   audience?: string;
-  /** The only origins that `authFetch` sends tokens to. Default: any that it is called with. */
+  /**
+   * The only origins that `authFetch` sends tokens to, such as `["http://localhost:8000"]`. Default: the page's own; on a server, that of
+   * `baseURL`.
+   */
   apiOrigins?: readonly string[];
   /** Instead of the global `fetch`. */
   fetch?: typeof fetch;

@@ -16,6 +16,7 @@ const client = createAuthClient({
   onSignedOut: (reason) => window.signedOut.push(reason),
 });
 window.client = client;
+window.createAuthClient = createAuthClient;
 
 function Orders() {
   const { user } = useSession();

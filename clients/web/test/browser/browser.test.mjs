@@ -4,10 +4,11 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
 import { launch, pages } from "../support/browser.mjs";
-import { backend, freePort, keywheel } from "../support/services.mjs";
+import { backend, freePort, keywheel, listen } from "../support/services.mjs";
 
 const WITHIN_MS = 20_000;
 const ADA = "ada@example.com";
+const BOB = "bob@example.com";
 const PASSWORD = "correct horse";
 // Short, so that a token's end can be waited for. Half of it is left when it is renewed.
 const TTL_SECONDS = 4;
@@ -26,6 +27,7 @@ before(async () => {
   const first = await open(await browser.newContext());
   await enter(first, "sign up");
   await shows(first, ADA);
+  await posts(first, "sign-up", { name: "Bob", email: BOB, password: PASSWORD });
   await first.context().close();
 });
 
@@ -35,7 +37,7 @@ after(async () => {
 });
 
 beforeEach(async () => {
-  Object.assign(api.state, { refuse: 0, answers: [], tokens: [] });
+  Object.assign(api.state, { refuse: 0, answers: [], tokens: [], bodies: [] });
   site.services.auth = service.url;
   context = await browser.newContext();
   page = await open(context);
@@ -73,6 +75,16 @@ async function call(page) {
   await page.locator(`#answer[data-done="${earlier + 1}"]`).waitFor();
   return answer.textContent();
 }
+
+// As another client does it, of which ours knows nothing; gives the status.
+const posts = (page, path, body) =>
+  page.evaluate(
+    async ([url, body]) => {
+      const headers = { "content-type": "application/json" };
+      return (await fetch(url, { method: "POST", credentials: "include", headers, body })).status;
+    },
+    [`${service.url}/api/auth/${path}/email`, JSON.stringify(body)],
+  );
 
 // Comes back once the backend would refuse this token.
 async function expired(token) {
@@ -171,6 +183,69 @@ test("signed in in one tab is signed in in the other", async () => {
   await signedIn(page);
   await shows(other, ADA);
   assert.equal(await call(other), `200 ${ADA}`);
+});
+
+for (const [how, notices] of [
+  ["comes back to", (page) => page.evaluate(() => window.dispatchEvent(new Event("focus")))],
+  ["asks in", (page) => page.evaluate(() => window.client.getSession())],
+])
+  test(`another client signs in as Bob: whoever ${how} Ada's page sees Bob, and no call is Ada's any more`, async () => {
+    await signedIn(page);
+    assert.equal(await call(page), `200 ${ADA}`);
+    const third = await open(context);
+    await shows(third, ADA);
+    const other = await open(context);
+    assert.equal(await posts(other, "sign-in", { email: BOB, password: PASSWORD }), 200);
+    await notices(page);
+    await shows(page, BOB);
+    assert.equal(await call(page), `200 ${BOB}`);
+    // Of what one tab has noticed the others hear.
+    await shows(third, BOB);
+    assert.equal(await call(third), `200 ${BOB}`);
+    assert.deepEqual(await reasons(page), []);
+  });
+
+test("a page whose <base> is somebody else's sends them no token and no password", async () => {
+  const asked = [];
+  const other = await listen((request, response) => {
+    asked.push(request.url);
+    response.writeHead(204, { "access-control-allow-origin": "*", "access-control-allow-headers": "*" }).end();
+  });
+  try {
+    await signedIn(page);
+    const outcome = await page.evaluate(
+      async ([url, auth]) => {
+        document.head.append(Object.assign(document.createElement("base"), { href: url }));
+        const named = window.createAuthClient({ baseURL: auth, apiOrigins: [location.origin] });
+        const byItself = window.createAuthClient({ baseURL: auth });
+        const own = window.createAuthClient();
+        const code = (error) => error.code;
+        return [
+          await named.authFetch("/orders").catch(code),
+          await byItself.authFetch("orders").catch(code),
+          // The page's own server is no auth service here.
+          await own.signIn({ email: "ada@example.com", password: "correct horse" }).catch(code),
+          (await named.authFetch(`${location.origin}/orders`)).status,
+        ];
+      },
+      [`http://localhost:${other.port}/`, service.url],
+    );
+    assert.deepEqual(outcome, ["FOREIGN_ORIGIN", "FOREIGN_ORIGIN", "INVALID_RESPONSE", 200]);
+    assert.deepEqual(asked, []);
+  } finally {
+    await other.stop();
+  }
+});
+
+test("a Request with a body is sent once more after a 401, whole", async () => {
+  await signedIn(page);
+  api.state.refuse = 1;
+  const status = await page.evaluate(async (api) => {
+    const request = new Request(`${api}/orders`, { method: "POST", body: "rotate the keys" });
+    return (await window.client.authFetch(request)).status;
+  }, api.url);
+  assert.equal(status, 200);
+  assert.deepEqual([api.state.answers, api.state.bodies], [[401, 200], ["rotate the keys", "rotate the keys"]]);
 });
 
 test("a session that is over shows at the next call: nobody is signed in", async () => {

@@ -71,7 +71,7 @@ ${settings}`,
 // A backend as its users write it, with jose. `refuse` is how many of the next requests it refuses whatever they bring.
 export async function backend({ issuer, audience, origins }) {
   const keys = createRemoteJWKSet(new URL(`${issuer}/.well-known/jwks.json`));
-  const state = { refuse: 0, answers: [], tokens: [] };
+  const state = { refuse: 0, answers: [], tokens: [], bodies: [] };
   const verify = (token) => jwtVerify(token, keys, { issuer, audience, algorithms: ["EdDSA"], clockTolerance: 0 });
   const { port, stop } = await listen(async (request, response) => {
     const { origin, authorization = "" } = request.headers;
@@ -80,6 +80,9 @@ export async function backend({ issuer, audience, origins }) {
       response.setHeader("access-control-allow-headers", "authorization, content-type");
     }
     if (request.method === "OPTIONS") return response.writeHead(204).end();
+    let text = "";
+    for await (const chunk of request) text += chunk;
+    state.bodies.push(text);
     const answer = (status, body) => {
       state.answers.push(status);
       response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));

@@ -7,7 +7,7 @@ import { SESSION, gate, json, jwt, scripted, unauthorized } from "../support/scr
 const API = "https://api.example.com";
 let clients = [];
 const client = (options) => {
-  const made = createAuthClient({ baseURL: "https://auth.example.com", ...options });
+  const made = createAuthClient({ baseURL: "https://auth.example.com", apiOrigins: [API, "http://127.0.0.1:9"], ...options });
   clients.push(made);
   return made;
 };

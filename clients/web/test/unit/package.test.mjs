@@ -1,11 +1,15 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
 import { gzipSync } from "node:zlib";
 
 import { build } from "esbuild";
+
+import { SESSION, json, jwt, scripted } from "../support/scripted.mjs";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 const LIMIT = 3000;
@@ -30,6 +34,14 @@ test("each entry is smaller than 3 kB, minified and compressed", async (t) => {
     t.diagnostic(`${entry}: ${bytes} bytes`);
     assert.ok(bytes < LIMIT, `${entry} has ${bytes} bytes`);
   }
+});
+
+test("the READMEs say how large it is", async () => {
+  const kilobytes = (bytes) => `${(Math.ceil(bytes / 100) / 10).toFixed(1)} kB`;
+  const [index, react] = [kilobytes(await size("index")), kilobytes((await size("react")))];
+  const own = await readFile(`${ROOT}README.md`, "utf8");
+  assert.ok(own.includes(`runtime dependency, ${index} (${react} more with React's hooks)`), `${index}, ${react}`);
+  assert.ok((await readFile(`${ROOT}../../README.md`, "utf8")).includes(`(TypeScript, ${index}, no dependency`), index);
 });
 
 test("the package needs nothing at run time, is a module, and its entries exist with their types", async () => {
@@ -65,5 +77,50 @@ test("the README's snippets compile as they stand", async () => {
     await compiled.catch((error) => assert.fail(error.stdout));
   } finally {
     await rm(folder, { recursive: true });
+  }
+});
+
+test("packed and installed as the READMEs say, it is there, and npm is asked for nothing", async () => {
+  const { name, version } = JSON.parse(await readFile(`${ROOT}package.json`, "utf8"));
+  const file = `${name.replace("@", "").replace("/", "-")}-${version}.tgz`;
+  for (const readme of ["README.md", "../../README.md"]) {
+    const text = await readFile(ROOT + readme, "utf8");
+    assert.match(text, /\(cd \.\.\/keywheel\/clients\/web && npm ci && npm run build && npm pack\)/, readme);
+    assert.ok(text.includes(`npm install ../keywheel/clients/web/${file}\n`), readme);
+  }
+  const folder = await mkdtemp(join(tmpdir(), "keywheel-installed-"));
+  try {
+    const run = (command, ...args) => promisify(execFile)(command, args, { cwd: folder });
+    await run("npm", "pack", ROOT, "--silent", "--pack-destination", folder);
+    await writeFile(`${folder}/package.json`, "{}");
+    await run("npm", "install", "--silent", "--offline", "--no-audit", "--no-fund", `./${file}`);
+    const { stdout } = await run(process.execPath, "-e", 'import("@keywheel/client").then(({ createAuthClient }) => console.log(typeof createAuthClient))');
+    assert.equal(stdout, "function\n");
+    await readFile(`${folder}/node_modules/@keywheel/client/dist/index.d.ts`);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test("the main README's snippet does what it says", async () => {
+  const readme = await readFile(`${ROOT}../../README.md`, "utf8");
+  const [, snippet] = /```ts\n(.*?)```/s.exec(readme);
+  const fetch = scripted({
+    "POST /api/auth/sign-in/email": () => json({ token: "t", user: SESSION.user }),
+    "GET /api/auth/get-session": () => json(SESSION),
+    "GET /api/auth/token": () => json({ token: jwt({ sub: SESSION.user.id, exp: Date.now() / 1000 + 900 }) }),
+    "GET /orders": () => json([]),
+  });
+  const file = `${ROOT}test/unit/readme-snippet.mjs`;
+  const real = globalThis.fetch;
+  globalThis.fetch = fetch;
+  try {
+    await writeFile(file, snippet.replace("@keywheel/client", "../../dist/index.js"));
+    await import(file);
+    assert.match(fetch.asked.at(-1).url, /^http:\/\/localhost:8000\/orders$/);
+    assert.match(fetch.asked.at(-1).bearer, /^Bearer ey/);
+  } finally {
+    globalThis.fetch = real;
+    await rm(file);
   }
 });
