@@ -15,6 +15,12 @@ use std::path::Path;
 mod folder;
 #[path = "support/mint.rs"]
 mod mint;
+#[path = "support/ports.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod ports;
+#[path = "support/waiting.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod waiting;
 
 #[path = "attacks/algorithm.rs"]
 mod algorithm;

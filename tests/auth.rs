@@ -195,7 +195,7 @@ async fn whoever_waits_for_a_list_hears_of_a_sign_out() {
             auth.send("GET", "/status/1", &headers, Body::empty()).await
         }
     });
-    tokio::task::yield_now().await;
+    support::meanwhile().await;
     assert!(!waiting.is_finished());
     auth.post("/sign-out", Some(&ada.cookie), json!({})).await;
     // The clock stands still: nothing but the sign-out can have woken it.
@@ -237,25 +237,11 @@ async fn a_place_is_free_again_only_when_no_token_can_carry_it() {
     auth.clock.advance(Duration::from_secs(3600));
     let running = tokio::spawn(auth.lists.clone().run(stopped));
     auth.lists.changed();
-    for _ in 0..100_000 {
-        if auth
-            .store
-            .ended_places(1, keywheel::NumericDate::EPOCH)
-            .await
-            .unwrap()
-            .is_empty()
-        {
-            break;
-        }
-        tokio::task::yield_now().await;
-    }
-    assert!(
-        auth.store
-            .ended_places(1, keywheel::NumericDate::EPOCH)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    support::waiting::eventually_async("the place is free", async || {
+        let ended = auth.store.ended_places(1, keywheel::NumericDate::EPOCH);
+        ended.await.unwrap().is_empty()
+    })
+    .await;
     stop.send(true).unwrap();
     running.await.unwrap();
 }

@@ -1065,8 +1065,8 @@ async fn malformed_requests_get_the_documented_answer() {
     );
 }
 
-/// A body of which nothing ever comes.
-struct Never;
+/// A body of which nothing ever comes; it tells when somebody waits for it.
+struct Never(std::sync::Arc<tokio::sync::Notify>);
 
 impl axum::body::HttpBody for Never {
     type Data = axum::body::Bytes;
@@ -1076,6 +1076,7 @@ impl axum::body::HttpBody for Never {
         self: std::pin::Pin<&mut Self>,
         _: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        self.0.notify_one();
         std::task::Poll::Pending
     }
 }
@@ -1083,13 +1084,13 @@ impl axum::body::HttpBody for Never {
 #[tokio::test]
 async fn a_body_that_never_comes_is_not_waited_for() {
     let auth = Auth::new().await;
-    let sent = auth.send("POST", "/api/auth/sign-in/email", &[JSON], Body::new(Never));
+    let awaited = std::sync::Arc::new(tokio::sync::Notify::new());
+    let body = Body::new(Never(awaited.clone()));
+    let sent = auth.send("POST", "/api/auth/sign-in/email", &[JSON], body);
     let clock = auth.clock.clone();
     let later = async {
         // Only once the request waits for its body.
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
+        awaited.notified().await;
         clock.advance(Duration::from_secs(10));
     };
     let (reply, ()) = tokio::join!(sent, later);

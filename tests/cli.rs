@@ -83,7 +83,17 @@ fn the_demo_walks_through_every_step_and_leaves_nothing() {
 fn the_demo_says_which_port_is_taken() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let outcome = run(&["demo", "--once", "--api-listen", &address.to_string()]);
+    let (any, address_shown) = ("127.0.0.1:0", address.to_string());
+    let outcome = run(&[
+        "demo",
+        "--once",
+        "--listen",
+        any,
+        "--api-listen",
+        &address_shown,
+        "--admin-listen",
+        any,
+    ]);
     assert_eq!(outcome.code, 3);
     assert!(
         outcome.stderr.contains(&format!("port {}", address.port())),
@@ -239,10 +249,7 @@ fn wrong_usage_is_exit_2_and_names_what_is_wrong() {
 
 #[test]
 fn an_issuer_that_cannot_be_reached_is_exit_3() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let (_nobody, gone) = support::ports::refusing();
     let url = format!("http://{gone}/jwks.json");
     let token = tokens::token(&tokens::key("a"));
     let outcome = run(&["verify", "--jwks", &url, "--audience", AUDIENCE, &token]);

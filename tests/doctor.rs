@@ -84,9 +84,7 @@ async fn tasks(State(api): State<Api>, headers: HeaderMap) -> Response {
 
 /// A service whose issuer is where it is, with an account.
 fn auth_service(home: &Home) -> (Service, String) {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap().to_string();
-    drop(free);
+    let address = support::ports::free().to_string();
     let issuer = format!("http://{address}");
     let mut command = home.command(&["serve"]);
     command

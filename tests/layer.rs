@@ -374,9 +374,8 @@ async fn one_claim_is_read_whatever_the_others_are() {
 #[tokio::test]
 async fn no_keys_is_503_with_retry_after() {
     let clock = ManualClock::new(NOW);
-    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/jwks.json", silent.local_addr().unwrap());
-    drop(silent);
+    let (_nobody, address) = support::ports::refusing();
+    let url = format!("http://{address}/jwks.json");
     let verifier = Verifier::builder()
         .issuer(ISSUER)
         .audience(AUDIENCE)

@@ -8,8 +8,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    clippy::disallowed_methods,
-    reason = "a test that cannot go on has failed, and this one lives in real time"
+    reason = "a test that cannot go on has failed, and what was seen belongs in its output"
 )]
 
 mod support;
@@ -17,14 +16,16 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keywheel::issue::{Grant, Issuer, KeyRecord, Stage, TokenSettings};
 use keywheel::store::FileKeyStore;
 use keywheel::verify::RefreshPolicy;
-use keywheel::{Algorithm, Claims, Metrics, SystemClock, Verifier};
-use support::process::{Home, Outcome, Service};
+use keywheel::{Algorithm, Claims, Clock as _, Metrics, SystemClock, Verifier};
+use support::process::{Home, Outcome, Service, until};
 
+/// For so long a new key is announced before it may sign: `jwks_max_age` and `clock_skew`.
+const ANNOUNCED: Duration = Duration::from_secs(4);
 const JWKS: &str = "/.well-known/jwks.json";
 
 fn verifier(service: &Service, push: bool) -> Verifier {
@@ -107,18 +108,6 @@ async fn follow(issuer: &Issuer) {
     ticked.await.unwrap().unwrap();
 }
 
-/// Tries again until it comes true, in real time.
-fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(30) {
-        if let Some(found) = attempt() {
-            return found;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    panic!("never came true: {what}");
-}
-
 /// Runs a command as an operator would, and shows both.
 fn operator(home: &Home, args: &[&str]) -> Outcome {
     let outcome = home.run(args);
@@ -131,6 +120,7 @@ fn operator(home: &Home, args: &[&str]) -> Outcome {
 #[test]
 fn no_token_is_wrongly_refused_through_plans_rotations_a_migration_and_a_theft() {
     let home = Home::with("jwks_max_age = \"3s\"\nclock_skew = \"1s\"");
+    let before_start = SystemClock.monotonic();
     let service = home.serve();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let inside = runtime.enter();
@@ -141,7 +131,7 @@ fn no_token_is_wrongly_refused_through_plans_rotations_a_migration_and_a_theft()
     ];
     drop(inside);
     let counted = Arc::new(Load::default());
-    let working = runtime.spawn(load(issuer(&home), verifiers, counted.clone()));
+    let working = runtime.spawn(load(issuer(&home), verifiers.clone(), counted.clone()));
     let accepted = || counted.accepted.load(Ordering::Relaxed);
     until("the load runs", || (accepted() > 50).then_some(()));
     let admin = service.admin.to_string();
@@ -149,7 +139,10 @@ fn no_token_is_wrongly_refused_through_plans_rotations_a_migration_and_a_theft()
     operator(&home, &["keys", "list"]);
     operator(&home, &["keys", "plan", "--if-rotated-now"]);
     let refused = operator(&home, &["keys", "rotate"]);
-    assert_eq!(refused.code, 2, "so soon after the start");
+    // Where a busy machine took more than the four seconds to come here, it may be allowed.
+    if SystemClock.monotonic() - before_start < ANNOUNCED {
+        assert_eq!(refused.code, 2, "so soon after the start");
+    }
     let rotated = until("a rotation is allowed", || {
         let outcome = home.run(&["keys", "rotate"]);
         (outcome.code == 0).then_some(outcome)
@@ -179,9 +172,10 @@ fn no_token_is_wrongly_refused_through_plans_rotations_a_migration_and_a_theft()
         0
     );
     // The announced key must be known before the theft, or the revocation itself breaks what it says that it breaks.
-    let started = Instant::now();
+    let announced = home.kids("EdDSA", "announced").remove(0);
     until("the announced key is known", || {
-        (started.elapsed() > Duration::from_secs(6)).then_some(())
+        let mut known = verifiers.iter().map(|each| each.status().remove(0).kids);
+        known.all(|kids| kids.contains(&announced)).then_some(())
     });
     let stolen = home.kids("EdDSA", "signing").remove(0);
     let revoked = operator(

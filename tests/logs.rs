@@ -7,11 +7,12 @@ mod support;
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use support::ports::free;
 use support::process::{
     Answer, Home, PASSWORD, Service, get, keywheel, request_with, secret_in, until,
 };
@@ -28,12 +29,6 @@ fn post(address: SocketAddr, path: &str, body: &Value, more: &[(&str, &str)]) ->
 fn sign_up(address: SocketAddr) -> Answer {
     let body = json!({ "email": "ada@example.com", "password": PASSWORD, "name": "Ada" });
     post(address, "/api/auth/sign-up/email", &body, &[])
-}
-
-/// An address that nobody listened on a moment ago.
-fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 fn gate(issuer: &Service, level: &str) -> Service {

@@ -17,8 +17,8 @@ use http::{Request, Response};
 use keywheel::issue::{How, Issuer, RotationPolicy, TokenSettings, WatcherStatus, apply_rotation};
 use keywheel::store::FileKeyStore;
 use keywheel::{Algorithm, Clock as _, ManualClock, Metrics, NumericDate};
-use support::eventually;
 use support::process::{Home, get, request, until};
+use support::{eventually, meanwhile};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
@@ -131,7 +131,7 @@ async fn a_held_request_is_told_that_nothing_changed_when_its_time_is_up() {
         let watcher = ground.send(Some(&etag), Some(prefer));
         eventually("it is held", || ground.status().current == 1).await;
         ground.clock.advance(Duration::from_secs(limit - 1));
-        tokio::task::yield_now().await;
+        meanwhile().await;
         assert!(!watcher.is_finished());
         ground.clock.advance(Duration::from_secs(1));
         let answer = watcher.await.unwrap();

@@ -37,9 +37,9 @@ use std::time::Duration;
 use keywheel::verify::{IssuerStatus, RefreshPolicy, VerifierBuilder};
 use keywheel::{Claims, ManualClock, Reject, Verifier};
 use serde_json::json;
-use support::eventually;
 use support::jwks_server::{JwksServer, Reply};
 use support::tokens::{self, AUDIENCE, ISSUER, NOW, jwks, key, token};
+use support::{eventually, meanwhile};
 
 const COOL_DOWN: Duration = Duration::from_secs(5);
 const HOUR: Duration = Duration::from_secs(3600);

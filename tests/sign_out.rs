@@ -24,11 +24,8 @@ const WITHIN: Duration = Duration::from_secs(1);
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_out_reaches_a_hundred_verifiers_within_a_second_cached_tokens_included() {
     let home = Home::with("jwks_max_age = \"10m\"");
-    let issuer = {
-        // The issuer's name must be where it is: a status list is fetched from its origin only.
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("http://{}", free.local_addr().unwrap())
-    };
+    // The issuer's name must be where it is: a status list is fetched from its origin only.
+    let issuer = format!("http://{}", support::ports::free());
     let mut command = home.command(&["serve"]);
     command.env("KEYWHEEL_ISSUER", &issuer);
     command.env("KEYWHEEL_LISTEN", issuer.strip_prefix("http://").unwrap());

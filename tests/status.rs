@@ -19,9 +19,9 @@ use keywheel::verify::{StatusCheck, VerifierBuilder};
 use keywheel::{Claims, Clock as _, ManualClock, SystemClock, Verifier};
 use serde_json::{Value, json};
 use support::behind::Behind;
-use support::eventually;
 use support::jwks_server::{JwksServer, Reply};
 use support::tokens::{self, AUDIENCE, NOW, jwks, key};
+use support::{eventually, meanwhile};
 
 /// An issuer with its keys at one server and its status list at its own origin.
 struct Issuer {
@@ -210,9 +210,7 @@ async fn without_a_list_the_choice_decides() {
         if asked > 0 {
             issuer.lists.asked(asked).await;
         }
-        for _ in 0..1000 {
-            tokio::task::yield_now().await;
-        }
+        meanwhile().await;
         assert_eq!(issuer.lists.count(), asked, "{check:?}");
         if check == Some(StatusCheck::Ignore) {
             continue;

@@ -7,6 +7,8 @@ use keywheel::{Claims, ManualClock, NumericDate, Verifier};
 
 use crate::ground::{AUDIENCE, ED, ISSUER, NOW, good_token, header, payload, verdict, verifier};
 use crate::mint;
+use crate::ports;
+use crate::waiting::meanwhile;
 
 /// What the builder says to a key set at `url`, outside any runtime to fetch it on.
 fn build_error(issuer: &str, jwks_url: Option<&str>) -> BuildError {
@@ -62,10 +64,7 @@ fn failed_fetches(verifier: &Verifier) -> Option<u64> {
 
 #[tokio::test]
 async fn a_jumping_wall_clock_moves_claims_and_no_fetch() {
-    // A port that was free a moment ago: nobody answers there.
-    let free = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let (_nobody, address) = ports::refusing();
     let clock = ManualClock::new(NOW);
     let verifier = Verifier::builder()
         .issuer(ISSUER)
@@ -81,9 +80,7 @@ async fn a_jumping_wall_clock_moves_claims_and_no_fetch() {
     assert!(planned.is_some());
     for seconds in [0, i64::MIN, i64::MAX, NOW.seconds() + 10 * 365 * 86_400] {
         clock.set_wall(NumericDate::from_seconds(seconds));
-        for _ in 0..50 {
-            tokio::task::yield_now().await;
-        }
+        meanwhile().await;
         let refused = verifier.verify::<Claims>(&good_token()).await.unwrap_err();
         assert_eq!(refused.code(), "keys_unavailable");
         assert_eq!(failed_fetches(&verifier), Some(1), "{seconds}");

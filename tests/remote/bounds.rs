@@ -1,6 +1,7 @@
 //! Answers that are wrong, endless, slow, or from elsewhere.
 
 use super::*;
+use tokio::io::AsyncReadExt as _;
 
 /// Fetches that failed, as the metrics tell.
 fn failures(verifier: &Verifier) -> u64 {
@@ -215,6 +216,37 @@ async fn a_failing_tls_handshake_is_no_reason_for_plain_http() {
         Err("keys_unavailable")
     );
     assert_eq!(server.count(), 0);
+}
+
+/// Real time: a connection has three seconds for its handshakes by the machine's clock, whatever the test's says.
+#[tokio::test]
+async fn a_tls_handshake_that_nobody_answers_is_given_up_in_3_s_of_real_time() {
+    let (clock, key) = (ManualClock::new(NOW), key("a"));
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let verifier = builder(&clock)
+        .jwks_url(format!("https://{address}/jwks.json"))
+        .build()
+        .unwrap();
+    let (mut connection, _) = silent.accept().await.unwrap();
+    eventually("the fetch fails", || status(&verifier).last_error.is_some()).await;
+    let error = status(&verifier).last_error.unwrap();
+    assert!(error.contains("GET https://"), "{error}");
+    assert_eq!(
+        reason(&verifier, &token(&key)).await,
+        Err("keys_unavailable")
+    );
+    // All that came was the handshake's beginning, and no other connection has been tried.
+    let mut sent = Vec::new();
+    connection.read_to_end(&mut sent).await.unwrap();
+    assert_eq!(sent.first(), Some(&0x16));
+    meanwhile().await;
+    let another = tokio::select! {
+        biased;
+        _ = silent.accept() => true,
+        () = std::future::ready(()) => false,
+    };
+    assert!(!another);
 }
 
 #[tokio::test]

@@ -173,9 +173,7 @@ async fn a_server_that_changes_without_end_is_paced() {
         seen = server.count();
     }
     server.reply(push("9", &[&key]));
-    for _ in 0..10_000 {
-        tokio::task::yield_now().await;
-    }
+    meanwhile().await;
     assert_eq!(server.count(), seen, "the ninth has to wait");
     clock.advance(Duration::from_millis(1100));
     eventually("and comes after a pause", || {

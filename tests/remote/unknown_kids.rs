@@ -158,9 +158,7 @@ async fn a_poll_that_falls_due_with_the_question_answers_it() {
         let header = json!({ "alg": "EdDSA", "kid": format!("invented-{round}") });
         let forged = tokens::forged(&tokens::sign(&key, &header, &tokens::claims()));
         assert_eq!(reason(&verifier, &forged).await, Err("unknown_key"));
-        for _ in 0..100 {
-            tokio::task::yield_now().await;
-        }
+        meanwhile().await;
         assert_eq!(server.count(), 1 + round);
     }
 }

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+
+use super::waiting::eventually_seen;
 
 /// What the server does with a request.
 #[derive(Debug, Clone)]
@@ -65,7 +66,7 @@ pub struct JwksServer {
     address: SocketAddr,
     reply: watch::Sender<Arc<Reply>>,
     requests: watch::Receiver<Vec<String>>,
-    held: Arc<AtomicUsize>,
+    held: watch::Sender<usize>,
     task: tokio::task::AbortHandle,
 }
 
@@ -81,7 +82,7 @@ impl JwksServer {
         let address = listener.local_addr().expect("an address");
         let reply = watch::Sender::new(Arc::new(reply));
         let (requests_in, requests) = watch::channel(Vec::new());
-        let held = Arc::new(AtomicUsize::new(0));
+        let held = watch::Sender::new(0);
         let connection = Connection {
             reply: reply.subscribe(),
             requests: requests_in,
@@ -120,12 +121,13 @@ impl JwksServer {
 
     /// How many requests are being held.
     pub fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        *self.held.borrow()
     }
 
     /// Ends when `count` requests are being held.
     pub async fn holds(&self, count: usize) {
-        super::eventually("requests are held", || self.held() == count).await;
+        let held = self.held.subscribe();
+        eventually_seen("requests are held", held, |&held| held == count).await;
     }
 
     /// How many requests have come.
@@ -140,7 +142,8 @@ impl JwksServer {
 
     /// Ends when `count` requests have come in all.
     pub async fn asked(&self, count: usize) {
-        super::eventually("a request", || self.count() >= count).await;
+        let requests = self.requests.clone();
+        eventually_seen("a request", requests, |heads| heads.len() >= count).await;
     }
 }
 
@@ -154,22 +157,22 @@ impl Drop for JwksServer {
 struct Connection {
     reply: watch::Receiver<Arc<Reply>>,
     requests: watch::Sender<Vec<String>>,
-    held: Arc<AtomicUsize>,
+    held: watch::Sender<usize>,
 }
 
 /// One held request, counted while it lasts.
-struct HeldOne<'a>(&'a AtomicUsize);
+struct HeldOne<'a>(&'a watch::Sender<usize>);
 
 impl<'a> HeldOne<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
+    fn new(count: &'a watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
         HeldOne(count)
     }
 }
 
 impl Drop for HeldOne<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.send_modify(|count| *count -= 1);
     }
 }
 
@@ -186,6 +189,11 @@ impl Connection {
             match stream.read_buf(&mut head).await {
                 Ok(0) | Err(_) => return false,
                 Ok(_) => {}
+            }
+            // No HTTP, such as a TLS handshake: refused in plain words, as servers do.
+            if !head[0].is_ascii_uppercase() {
+                let _ = send(stream, 400, &[], b"this is plain HTTP").await;
+                return false;
             }
         }
         let head = String::from_utf8_lossy(&head).to_ascii_lowercase();

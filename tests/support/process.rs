@@ -8,6 +8,9 @@ use std::thread::JoinHandle;
 
 use tempfile::TempDir;
 
+#[allow(unused_imports, reason = "not every file waits")]
+pub use super::waiting::until;
+
 /// A folder with a configuration for a service on free ports, whose keys may rotate after two seconds.
 pub struct Home {
     folder: TempDir,
@@ -297,14 +300,4 @@ fn unchunked(mut body: &str) -> String {
         body = rest[size..].trim_start_matches("\r\n");
     }
     whole
-}
-
-/// Runs `attempt` until it gives something; fails after so many tries that only a defect can be the reason.
-pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
-    for _ in 0..50_000 {
-        if let Some(found) = attempt() {
-            return found;
-        }
-    }
-    panic!("never came true: {what}");
 }
