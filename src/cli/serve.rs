@@ -16,9 +16,12 @@ use crate::config::Config;
 use crate::http::{self, PageSettings};
 use crate::issue::{Issuer, run_rotator};
 use crate::metrics::Metrics;
+use crate::store::Database;
 
 /// How long requests under way may take to end once the service is to stop: less than supervisors wait before they kill.
 const STOP_WITHIN: Duration = Duration::from_secs(8);
+/// How long the stores may take to close after that.
+const CLOSE_WITHIN: Duration = Duration::from_millis(1500);
 
 /// Run the auth service: sign people up and in, give out tokens, publish the key set and who has signed out
 #[derive(Args)]
@@ -60,8 +63,39 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
         tracing::info!("stopping");
         // Fails only if everything that would hear it has stopped already.
         let _ = stop.send(true);
-        within_stop(service.join()).await
+        let stores = service.stores();
+        let ended = within_stop(service.join()).await;
+        stores.close().await;
+        ended
     })
+}
+
+/// The stores of a service, to be closed once nothing uses them any more.
+pub(super) struct OpenStores {
+    database: Database,
+    issuer: Issuer,
+}
+
+// === impl OpenStores ===
+
+impl OpenStores {
+    /// Closes them in order: SQLite's file is then whole by itself. What cannot be closed in time is not lost, only not tidy.
+    pub(super) async fn close(self) {
+        let keys = tokio::task::spawn_blocking(move || self.issuer.close_store());
+        let closing = async {
+            if let Err(error) = self.database.close().await {
+                tracing::warn!(%error, "the database could not be closed in order");
+            }
+            // An error is a panic, which has been told.
+            let _ = keys.await;
+        };
+        tokio::select! {
+            () = closing => {}
+            () = SystemClock.sleep(CLOSE_WITHIN) => {
+                tracing::warn!("the database is still in use: what is in its log stays there until the next start");
+            }
+        }
+    }
 }
 
 /// Lets what is under way end, for a while: a client that never ends its request keeps nothing up.
@@ -96,6 +130,7 @@ pub(super) struct AuthService {
     pub(super) admin: std::net::SocketAddr,
     pub(super) issuer: Issuer,
     pub(super) metrics: Metrics,
+    database: Database,
     tasks: tokio::task::JoinSet<std::io::Result<()>>,
 }
 
@@ -160,8 +195,17 @@ impl AuthService {
             admin: admin_address,
             issuer,
             metrics,
+            database: signing_in.database,
             tasks,
         })
+    }
+
+    /// What is to be closed after [`join`](Self::join).
+    pub(super) fn stores(&self) -> OpenStores {
+        OpenStores {
+            database: self.database.clone(),
+            issuer: self.issuer.clone(),
+        }
     }
 
     /// Waits until everything has stopped.

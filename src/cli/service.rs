@@ -22,6 +22,7 @@ const COUNT_EVERY: Duration = Duration::from_secs(15);
 pub(super) struct SigningIn {
     pub(super) api: AuthApi,
     pub(super) lists: StatusLists,
+    pub(super) database: Database,
     store: Arc<dyn AuthStore>,
 }
 
@@ -34,7 +35,8 @@ impl SigningIn {
         audit: Arc<AuditLog>,
         metrics: &Metrics,
     ) -> Result<Self, CliError> {
-        let store: Arc<dyn AuthStore> = Arc::new(Database::open(&config.database.url.0).await?);
+        let database = Database::open(&config.database.url.0).await?;
+        let store: Arc<dyn AuthStore> = Arc::new(database.clone());
         let lists = StatusLists::open(store.clone(), issuer.clone()).await;
         let lists = lists.map_err(CliError::failed)?;
         let sessions = Sessions::new(
@@ -60,7 +62,12 @@ impl SigningIn {
         let passwords = passwords.map_err(CliError::failed)?;
         let accounts = Accounts::new(sessions, passwords, config.account_settings());
         let api = AuthApi::open(accounts, config, &*store, audit, clock, metrics).await?;
-        Ok(SigningIn { api, lists, store })
+        Ok(SigningIn {
+            api,
+            lists,
+            database,
+            store,
+        })
     }
 
     pub(super) fn probe(&self) -> StoreProbe {

@@ -145,6 +145,11 @@ impl Issuer {
         &*self.inner.clock
     }
 
+    /// Closes the store, in order: for a program that is about to end.
+    pub fn close_store(&self) {
+        self.store().close();
+    }
+
     pub(super) fn store(&self) -> &dyn KeyStore {
         &*self.inner.store
     }

@@ -189,6 +189,9 @@ pub trait KeyStore: Send + Sync + 'static {
         Err(StoreError::Sealing("this store does not seal keys".into()))
     }
 
+    /// Lets go of what it holds open, in order. Nothing is asked of it afterwards.
+    fn close(&self) {}
+
     /// Keeps every other writer out until the guard is dropped.
     ///
     /// # Errors
@@ -211,6 +214,10 @@ impl KeyStore for Box<dyn KeyStore> {
 
     fn rewrap(&self, vouch: bool, dry_run: bool) -> Result<Vec<Rewrapped>, StoreError> {
         (**self).rewrap(vouch, dry_run)
+    }
+
+    fn close(&self) {
+        (**self).close();
     }
 
     fn lock(&self) -> Result<Box<dyn KeyWriter + '_>, StoreError> {

@@ -108,6 +108,7 @@ async fn demonstrate(args: &DemoArgs, folder: &Path) -> Result<(), CliError> {
     }
     // Fails only if everything that would hear it has stopped already.
     let _ = stop.send(true);
+    let stores = auth.stores();
     let ended = async {
         auth.join().await?;
         api.await
@@ -119,6 +120,7 @@ async fn demonstrate(args: &DemoArgs, folder: &Path) -> Result<(), CliError> {
         // A client that keeps its connection open does not keep the demo up.
         () = SystemClock.sleep(Duration::from_secs(2)) => {}
     }
+    stores.close().await;
     outcome
 }
 

@@ -165,6 +165,7 @@ fn wait<T: Send>(
 
 impl Drop for DatabaseKeyStore {
     fn drop(&mut self) {
+        self.close();
         if let Some(runtime) = self.runtime.take() {
             // May be dropped inside another runtime, where nothing may wait.
             runtime.shutdown_background();
@@ -173,6 +174,12 @@ impl Drop for DatabaseKeyStore {
 }
 
 impl KeyStore for DatabaseKeyStore {
+    fn close(&self) {
+        if let Err(error) = self.wait(self.database.close()) {
+            tracing::warn!(%error, "the keys' database could not be closed in order");
+        }
+    }
+
     fn load(&self) -> Result<StoredKeys, StoreError> {
         let (mut ring, revision) = self.load_ring()?;
         let mut stored = StoredKeys {

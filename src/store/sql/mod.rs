@@ -4,14 +4,13 @@
 //! another process is waited for. PostgreSQL has one pool for both.
 
 mod accounts;
+mod file;
 mod keys;
 mod migrate;
 mod rows;
 mod sessions;
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -93,7 +92,7 @@ impl Database {
         let name = place.to_string();
         let (engine, url) = match &place {
             Place::File(path) => {
-                prepare_file(path, setup)?;
+                file::prepare(path, setup)?;
                 (Engine::Sqlite, sqlite_url(path))
             }
             Place::Server { url, .. } => (Engine::Postgres, url.clone()),
@@ -143,6 +142,38 @@ impl Database {
             Setup::Demand => database.demand_schema().await?,
         }
         Ok(database)
+    }
+
+    /// Closes every connection. SQLite's write-ahead log is written into the file first: the file alone is then whole.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`]; nothing is lost then, for the log is read at the next opening.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        // Readers first: a log that somebody reads cannot be emptied.
+        if self.engine == Engine::Sqlite {
+            self.read.close().await;
+        }
+        let emptied = match self.engine {
+            Engine::Sqlite if !self.write.is_closed() => self.empty_the_log().await,
+            _ => Ok(()),
+        };
+        self.write.close().await;
+        emptied
+    }
+
+    async fn empty_the_log(&self) -> Result<(), StoreError> {
+        let failed = self.failed("write its log into the file");
+        let outcome: (i64, i64, i64) = sqlx::query_as("pragma wal_checkpoint(truncate)")
+            .fetch_one(&self.write)
+            .await
+            .map_err(&failed)?;
+        if outcome.0 != 0 {
+            tracing::info!(
+                database = self.name,
+                "another process uses the database: what is in its log stays there for now"
+            );
+        }
+        Ok(())
     }
 
     /// Connections for statements that only read.
@@ -256,44 +287,6 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
         Err(StoreError::DatabaseUrl { why }) => Err(why.to_owned()),
         _ => Ok(()),
     }
-}
-
-/// The file, 0600, and its folder, 0700: they hold password hashes and addresses.
-fn prepare_file(path: &Path, setup: Setup) -> Result<(), StoreError> {
-    let refused = |path: &Path, action| {
-        let path = path.to_owned();
-        move |source| StoreError::Io {
-            path,
-            action,
-            source,
-        }
-    };
-    if setup == Setup::Demand {
-        return OpenOptions::new()
-            .read(true)
-            .open(path)
-            .map(drop)
-            .map_err(refused(
-                path,
-                "open the database; `keywheel serve` makes it",
-            ));
-    }
-    if let Some(folder) = path.parent()
-        && !folder.as_os_str().is_empty()
-        && !folder.is_dir()
-    {
-        let made = std::fs::DirBuilder::new().mode(0o700).create(folder);
-        if !folder.is_dir() {
-            made.map_err(refused(folder, "create the folder"))?;
-        }
-    }
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .map(drop)
-        .map_err(refused(path, "open the database"))
 }
 
 /// The path as `sqlx` reads it back: percent-decoded, up to the first `?`.
