@@ -7,7 +7,7 @@ import { AuthProvider } from "@keywheel/client/react";
 
 import { auth } from "./auth";
 
-export function Providers({ session, children }: { session: Session | null; children: ReactNode }) {
+export function Providers({ session, children }: { session: Session | null | undefined; children: ReactNode }) {
   const [queries] = useState(() => new QueryClient());
   return (
     <AuthProvider client={auth} initialSession={session}>

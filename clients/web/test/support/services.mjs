@@ -27,7 +27,7 @@ export async function freePort() {
 }
 
 // A running `keywheel serve` in a folder of its own, for pages of these origins.
-export async function keywheel({ origins = [], settings = "", attempts = 1000 } = {}) {
+export async function keywheel({ origins = [], proxies = [], settings = "", attempts = 1000, accountAttempts = attempts } = {}) {
   const folder = await mkdtemp(join(tmpdir(), "keywheel-web-"));
   const port = await freePort();
   const url = `http://localhost:${port}`;
@@ -38,13 +38,14 @@ export async function keywheel({ origins = [], settings = "", attempts = 1000 } 
 listen = "127.0.0.1:${port}"
 admin_listen = "127.0.0.1:0"
 trusted_origins = ${JSON.stringify(origins)}
+trusted_proxies = ${JSON.stringify(proxies)}
 [keys]
 store = "${join(folder, "keys")}"
 [database]
 url = "sqlite://${join(folder, "keywheel.db")}"
 [accounts]
 rate_limit = { window = "60s", attempts = ${attempts} }
-account_rate_limit = { window = "60s", attempts = ${attempts} }
+account_rate_limit = { window = "60s", attempts = ${accountAttempts} }
 ${settings}`,
   );
   const child = spawn(process.env.WEB_KEYWHEEL, ["serve", "--config", config], { stdio: ["ignore", "ignore", "pipe"] });
