@@ -16,8 +16,9 @@ const HOP = ["connection", "keep-alive", "proxy-authenticate", "proxy-authorizat
 
 /** Who asks. Behind a proxy of one's own (`BEHIND_PROXY=1`), which has appended its visitor's address: that list, and the proxy's own. */
 function visitor({ headers, socket }) {
+  const { remoteAddress } = socket;
   const earlier = process.env.BEHIND_PROXY === "1" ? headers["x-forwarded-for"] : undefined;
-  return earlier ? `${earlier}, ${socket.remoteAddress}` : socket.remoteAddress;
+  return remoteAddress && earlier ? `${earlier}, ${remoteAddress}` : remoteAddress;
 }
 
 function passable(headers) {
@@ -46,7 +47,10 @@ function toAuth(request, response) {
 await app.prepare();
 const server = createServer((request, response) => {
   // Server components, too, read the address here and nowhere else.
-  request.headers["x-forwarded-for"] = visitor(request);
+  const address = visitor(request);
+  // Gone before it was read.
+  if (!address) return request.destroy();
+  request.headers["x-forwarded-for"] = address;
   if (/^\/api\/auth\//.test(request.url)) toAuth(request, response);
   else pages(request, response);
 });

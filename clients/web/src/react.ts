@@ -24,7 +24,7 @@ interface Store {
 function createStore(client: AuthClient, initial?: Session | null): Store {
   const watchers = new Set<() => void>();
   let state: SessionState | undefined;
-  let asked = initial !== undefined;
+  let asked = false;
   const set = (found: Session | null, isPending = false, error: Error | null = null) => {
     // The session is asked for again and again; what is the same stays the same object, so that nothing is rendered or run for it.
     const isSame = JSON.stringify(found) === JSON.stringify(state?.session);
@@ -42,7 +42,7 @@ function createStore(client: AuthClient, initial?: Session | null): Store {
       set(state?.session ?? null, false, error as Error);
     }
   };
-  set(initial ?? null, !asked);
+  set(initial ?? null, initial === undefined);
   let leave: (() => void) | undefined;
   return {
     client,
@@ -50,6 +50,7 @@ function createStore(client: AuthClient, initial?: Session | null): Store {
     subscribe(watcher) {
       watchers.add(watcher);
       leave ??= client.subscribe((session) => (session === undefined ? void refetch() : set(session)));
+      // Also where the server has found it out: its page may come from a cache, and the cookie be somebody else's by now.
       if (!asked) void refetch();
       return () => {
         watchers.delete(watcher);

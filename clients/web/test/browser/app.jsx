@@ -7,7 +7,7 @@ import { createRoot } from "react-dom/client";
 import { createAuthClient } from "../../dist/index.js";
 import { AuthProvider, useAuthClient, useAuthFetch, useSession } from "../../dist/react.js";
 
-const { auth, api } = window.SERVICES;
+const { auth, api, initialSession } = window.SERVICES;
 window.signedOut = [];
 const client = createAuthClient({
   baseURL: auth,
@@ -81,7 +81,7 @@ function Page() {
 
 createRoot(document.getElementById("root")).render(
   <StrictMode>
-    <AuthProvider client={client}>
+    <AuthProvider client={client} initialSession={initialSession}>
       <QueryClientProvider client={new QueryClient()}>
         <Page />
       </QueryClientProvider>

@@ -205,6 +205,32 @@ for (const [how, notices] of [
     assert.deepEqual(await reasons(page), []);
   });
 
+test("a page that a server made for Ada, in a browser where Bob is signed in by now, shows Bob and calls as Bob", async () => {
+  await signedIn(page);
+  site.services.initialSession = await page.evaluate(() => window.client.getSession());
+  try {
+    await posts(page, "sign-in", { email: BOB, password: PASSWORD });
+    const made = await open(context);
+    await shows(made, BOB);
+    assert.equal(await call(made), `200 ${BOB}`);
+  } finally {
+    delete site.services.initialSession;
+  }
+});
+
+test("what is asked again and is the same renders nothing anew", async () => {
+  await signedIn(page);
+  const same = await page.evaluate(async () => {
+    let changes = 0;
+    const watcher = new MutationObserver((found) => (changes += found.length));
+    watcher.observe(document.getElementById("root"), { subtree: true, childList: true, characterData: true, attributes: true });
+    await window.client.getSession();
+    await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+    return changes;
+  });
+  assert.equal(same, 0);
+});
+
 test("a page whose <base> is somebody else's sends them no token and no password", async () => {
   const asked = [];
   const other = await listen((request, response) => {
