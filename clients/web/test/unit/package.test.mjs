@@ -57,6 +57,17 @@ test("the package needs nothing at run time, is a module, and its entries exist 
   assert.match(await readFile(`${ROOT}dist/react.js`, "utf8"), /^"use client";/);
 });
 
+test("the README's table has every code of the client's own, and says how long TIMEOUT takes", async () => {
+  const [readme, errors, client] = await Promise.all(["README.md", "src/errors.ts", "src/client.ts"].map((file) => readFile(ROOT + file, "utf8")));
+  const [own] = errors.split('"UNAUTHORIZED"');
+  const codes = [...own.matchAll(/\| "([A-Z_]+)"/g)].map(([, code]) => code);
+  assert.ok(codes.length >= 8 && codes.includes("SESSION_CHANGED"), String(codes));
+  const rows = readme.split("\n").filter((line) => line.startsWith("| `"));
+  for (const code of codes) assert.ok(rows.some((row) => row.split(" | ")[0].includes(`\`${code}\``)), code);
+  const [, seconds] = /ANSWER_MS = (\d+)_000/.exec(client);
+  assert.match(rows.find((row) => row.startsWith("| `TIMEOUT`")), new RegExp(`within ${seconds} s`));
+});
+
 // What the second snippet takes for granted.
 const PRELUDE = `import { auth } from "./auth";
 declare const email: string, password: string;
