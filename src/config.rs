@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 pub use auth::{Accounts, DatabaseConfig, DatabaseUrl, RateLimit, Secret, Sessions};
+pub(crate) use auth::{HOST_PREFIX, SECURE_PREFIX};
 pub use keys::{AudienceConfig, Keys, Tokens};
 pub use network::Network;
 pub use reading::ConfigError;
@@ -163,6 +164,23 @@ impl Config {
                 "issuer",
                 "must have no slash at its end, no query and no fragment: verifiers compare it letter by letter",
             );
+        }
+        let rest = self.issuer.split_once("://").map_or("", |(_, rest)| rest);
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if host.contains('@') {
+            return refuse("issuer", "must have no user name: everybody reads it");
+        }
+        // URLs that mean the same would be other issuers to a verifier, and other paths to a proxy.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
+        let mut segments = path.split('/');
+        if !path.bytes().all(is_plain) || segments.any(|part| matches!(part, "." | "..")) {
+            return refuse(
+                "issuer",
+                "may have a path of letters, digits, `-`, `_` and `~`, without `.` or `..` as a part of it",
+            );
+        }
+        if rest.contains("//") {
+            return refuse("issuer", "must not have two slashes in its path");
         }
         self.check_keys()?;
         self.check_auth()

@@ -8,6 +8,11 @@ use serde::Deserialize;
 use super::{Config, Span, in_range};
 use crate::issue::{AccountSettings, Argon2Settings, ProfileField, SessionSettings};
 
+/// What browsers enforce about a cookie of such a name (RFC 6265bis §4.1.3): set by this host, for it alone and for every path.
+pub(crate) const HOST_PREFIX: &str = "__Host-";
+/// Set over https.
+pub(crate) const SECURE_PREFIX: &str = "__Secure-";
+
 /// `[sessions]`: how long they last and what their cookie is called.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -18,8 +23,12 @@ pub struct Sessions {
     pub renew_after: Span,
     /// One that ends with the browser lasts no longer than this.
     pub browser_ttl: Span,
-    /// Before `.session_token`.
+    /// Before `.session_token`. One that begins with `__Host-` keeps every other host of the domain from setting it.
     pub cookie_prefix: String,
+    /// What the prefix was before: read as well, so that nobody is signed out by the change.
+    pub old_cookie_prefix: Option<String>,
+    /// Whether pages are given session tokens too, for those who keep them as Better Auth's bearer plugin does.
+    pub bearer: bool,
     /// Signs the cookies; made and kept in the database if it is not set.
     pub secret: Option<Secret>,
 }
@@ -96,6 +105,8 @@ impl Default for Sessions {
             renew_after: Span(day),
             browser_ttl: Span(day),
             cookie_prefix: "better-auth".into(),
+            old_cookie_prefix: None,
+            bearer: false,
             secret: None,
         }
     }
@@ -165,12 +176,15 @@ impl Config {
         if sessions.renew_after.0 >= sessions.ttl.0 {
             return refuse("sessions.renew_after", "must be less than sessions.ttl");
         }
-        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        if sessions.cookie_prefix.is_empty() || !sessions.cookie_prefix.bytes().all(is_token) {
-            return refuse(
-                "sessions.cookie_prefix",
-                "must be letters, digits, `-`, `_` and `.`",
-            );
+        self.check_cookie_prefix("sessions.cookie_prefix", &sessions.cookie_prefix)?;
+        if let Some(old) = &sessions.old_cookie_prefix {
+            self.check_cookie_prefix("sessions.old_cookie_prefix", old)?;
+            if *old == sessions.cookie_prefix {
+                return refuse(
+                    "sessions.old_cookie_prefix",
+                    "is what sessions.cookie_prefix is today; take it away",
+                );
+            }
         }
         if sessions
             .secret
@@ -184,6 +198,30 @@ impl Config {
             return Err(("database.url", error));
         }
         self.check_claims()
+    }
+
+    fn check_cookie_prefix(&self, setting: &'static str, prefix: &str) -> Result<(), Refusal> {
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if prefix.is_empty() || !prefix.bytes().all(is_token) {
+            return Err((setting, "must be letters, digits, `-`, `_` and `.`".into()));
+        }
+        for enforced in [HOST_PREFIX, SECURE_PREFIX] {
+            let begins = prefix.get(..enforced.len());
+            if !begins.is_some_and(|begins| begins.eq_ignore_ascii_case(enforced)) {
+                continue;
+            }
+            if begins != Some(enforced) {
+                return Err((setting, format!("must begin with exactly `{enforced}`")));
+            }
+            // Browsers drop such a cookie without `Secure`: nobody could sign in.
+            if !self.is_https() {
+                return Err((
+                    setting,
+                    format!("may begin with `{enforced}` only where issuer is an https URL"),
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn check_accounts(&self) -> Result<(), Refusal> {
@@ -373,7 +411,26 @@ mod tests {
             ("trusted_proxies = [\"10.0.0.0/99\"]", "no network"),
             ("[sessions]\nrenew_after = \"8d\"", "less than sessions.ttl"),
             ("[sessions]\ncookie_prefix = \"a;b\"", "letters"),
+            (
+                "[sessions]\ncookie_prefix = \"__Host-a\"",
+                "only where issuer is an https URL",
+            ),
+            (
+                "issuer = \"https://a.test\"\n[sessions]\ncookie_prefix = \"__host-a\"",
+                "exactly `__Host-`",
+            ),
+            (
+                "[sessions]\nold_cookie_prefix = \"better-auth\"",
+                "take it away",
+            ),
             ("[sessions]\nsecret = \"short\"", "32 characters"),
+            ("issuer = \"https://a.test/x//y\"", "two slashes"),
+            ("issuer = \"https://a.test//\"", "no slash at its end"),
+            ("issuer = \"https://a.test/x%20y\"", "letters, digits"),
+            ("issuer = \"https://a.test/x/../y\"", "`.` or `..`"),
+            ("issuer = \"https://a.test/{x}\"", "letters, digits"),
+            ("issuer = \"https://a.test/x?y\"", "no query"),
+            ("issuer = \"https://u:p@a.test/x\"", "no user name"),
             (
                 "[accounts]\nargon2 = { memory_kib = 1, iterations = 2, lanes = 1 }",
                 "accounts.argon2",
@@ -398,6 +455,18 @@ mod tests {
         ] {
             let error = Config::parse(text, "k.toml", []).unwrap_err().to_string();
             assert!(error.contains(words), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_issuer_may_have_a_path_and_a_cookie_the_name_that_browsers_guard() {
+        for text in [
+            "issuer = \"https://a.test/auth\"",
+            "issuer = \"https://a.test/tenants/a-1_b.c~d\"",
+            "issuer = \"https://a.test\"\n[sessions]\ncookie_prefix = \"__Host-a\"",
+            "issuer = \"https://a.test\"\n[sessions]\ncookie_prefix = \"a\"\nold_cookie_prefix = \"__Secure-b\"",
+        ] {
+            Config::parse(text, "k.toml", []).unwrap();
         }
     }
 

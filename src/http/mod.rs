@@ -4,6 +4,7 @@ mod admin;
 mod admin_page;
 mod auth;
 mod client_ip;
+mod cookie_header;
 mod count;
 pub mod gate;
 mod jwks;

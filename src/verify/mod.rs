@@ -7,6 +7,8 @@
 //!
 //! The hot path takes no lock: it loads a snapshot, reads, and adds to counters. Nothing here knows that an issuer exists.
 
+#[cfg(feature = "server")]
+mod any;
 mod builder;
 mod conclusion;
 pub(crate) mod dial;

@@ -53,7 +53,7 @@ pub struct Auth {
     pub lists: StatusLists,
     pub metrics: Metrics,
     pub config: Config,
-    router: Router,
+    pub router: Router,
     _folder: TempDir,
 }
 
@@ -68,7 +68,9 @@ pub struct Reply {
 /// Somebody who is signed in.
 #[derive(Debug, Clone)]
 pub struct Somebody {
+    /// The session cookie alone.
     pub cookie: String,
+    /// What `revoke-session` takes, and nothing else.
     pub token: String,
     pub id: String,
 }
@@ -158,7 +160,8 @@ impl Auth {
     ) -> Reply {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            // Bytes: a browser sends others than ASCII, too.
+            request = request.header(*name, value.as_bytes());
         }
         let mut request = request.body(body.into()).expect("a request");
         let peer: SocketAddr = "192.0.2.1:40000".parse().expect("an address");
@@ -247,11 +250,20 @@ impl Reply {
             .collect()
     }
 
-    /// The cookie that a browser would send from now on.
+    /// The session cookie that a browser would send from now on.
     pub fn cookie(&self) -> String {
         let cookies = self.cookies();
-        let set = cookies.first().expect("a cookie");
-        set.split(';').next().expect("a pair").to_owned()
+        let mut pairs = cookies.iter().filter_map(|set| set.split(';').next());
+        let pair = pairs.rfind(|pair| pair.contains(".session_token=") && !pair.ends_with('='));
+        pair.expect("a session cookie").to_owned()
+    }
+
+    /// All cookies that a browser would send from now on.
+    pub fn jar(&self) -> String {
+        let cookies = self.cookies();
+        let pairs = cookies.iter().filter_map(|set| set.split(';').next());
+        let kept: Vec<&str> = pairs.filter(|pair| !pair.ends_with('=')).collect();
+        kept.join("; ")
     }
 
     pub fn somebody(&self) -> Somebody {

@@ -9,6 +9,7 @@
 
 pub mod auth;
 pub mod behind;
+pub mod browser;
 pub mod corpus;
 pub mod jwks_server;
 pub mod memory_store;

@@ -163,8 +163,8 @@ impl Walk {
             true => Ok(format!("both belong to the site {auth}")),
             false => broken(
                 format!("the page is on the site {page}, the auth service on {auth}"),
-                "serve both under one domain (app.example.com and auth.example.com), or let the front end keep the session \
-                 token of `set-auth-token` and send it as a bearer: browsers do not send a SameSite=Lax cookie to another site",
+                "serve both under one domain (app.example.com and auth.example.com), or set `sessions.bearer = true` and let \
+                 the front end keep the session token of `set-auth-token` and send it as a bearer: browsers do not send a SameSite=Lax cookie to another site",
             ),
         }
     }

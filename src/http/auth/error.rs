@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::header::RETRY_AFTER;
+use http::header::{RETRY_AFTER, SET_COOKIE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 
@@ -19,6 +19,8 @@ const SOON_SECONDS: u64 = 1;
 #[derive(Debug)]
 pub(super) enum ApiError {
     Unauthorized,
+    /// The cookies name several users; these headers take all of them away.
+    SeveralSessions(Vec<HeaderValue>),
     Validation(String),
     InvalidJson,
     MediaType,
@@ -69,7 +71,9 @@ impl From<TokenError> for ApiError {
 impl ApiError {
     fn parts(&self) -> (u16, Cow<'static, str>, &'static str) {
         let (status, message, code) = match self {
-            ApiError::Unauthorized => (401, "Unauthorized", "UNAUTHORIZED"),
+            ApiError::Unauthorized | ApiError::SeveralSessions(_) => {
+                (401, "Unauthorized", "UNAUTHORIZED")
+            }
             ApiError::Validation(message) => {
                 return (400, message.clone().into(), "VALIDATION_ERROR");
             }
@@ -155,6 +159,11 @@ impl IntoResponse for ApiError {
             let seconds = HeaderValue::from(seconds);
             response.headers_mut().insert(RETRY_AFTER, seconds.clone());
             response.headers_mut().insert(X_RETRY_AFTER, seconds);
+        }
+        if let ApiError::SeveralSessions(cookies) = self {
+            for cookie in cookies {
+                response.headers_mut().append(SET_COOKIE, cookie);
+            }
         }
         response
     }

@@ -3,18 +3,20 @@
 use axum::Json;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{PRAGMA, SET_COOKIE};
+use http::header::PRAGMA;
 use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::body::Body;
+use super::caller::{Caller, Current, Found};
+use super::cookies::secret_header;
 use super::error::ApiError;
 use super::limits::Limited;
-use super::{AuthApi, Caller, view};
+use super::{AuthApi, view};
 use crate::audit::{Event, Fields};
-use crate::issue::{AccountError, SignUp, SignedIn};
+use crate::issue::{AccountError, SessionToken, SignUp, SignedIn};
 use crate::metrics::issuer::SignIn as Outcome;
 use crate::store::{Session, User, Which};
 
@@ -53,9 +55,8 @@ pub(super) async fn sign_up(State(api): State<AuthApi>, request: Request) -> Ans
         &signed_in.user,
         Some(&signed_in.session),
     );
-    let user = view::user(&signed_in.user);
-    let body = json!({ "token": signed_in.token.reveal(), "user": user });
-    Ok(api.with_session(&signed_in, body))
+    let body = json!({ "user": view::user(&signed_in.user) });
+    Ok(api.with_session(&caller, &signed_in, body))
 }
 
 pub(super) async fn sign_in(State(api): State<AuthApi>, request: Request) -> Answer {
@@ -84,59 +85,62 @@ pub(super) async fn sign_in(State(api): State<AuthApi>, request: Request) -> Ans
         &signed_in.user,
         Some(&signed_in.session),
     );
-    let body = json!({
-        "redirect": false,
-        "token": signed_in.token.reveal(),
-        "user": view::user(&signed_in.user),
-    });
-    Ok(api.with_session(&signed_in, body))
+    let body = json!({ "redirect": false, "user": view::user(&signed_in.user) });
+    Ok(api.with_session(&caller, &signed_in, body))
 }
 
 pub(super) async fn sign_out(State(api): State<AuthApi>, request: Request) -> Answer {
     let caller = api.caller(&request);
-    if let Some((_, session, user)) = api.session(&caller).await? {
-        let ended = api.sessions().end(&user, Which::Id(&session.id)).await?;
+    // Each of them, whoever planted one: what the browser sends is to be good for nothing afterwards.
+    let living = api.living(&caller).await?;
+    for current in &living {
+        let which = Which::Id(&current.session.id);
+        let ended = api.sessions().end(&current.user, which).await?;
         if !ended.is_empty() {
-            api.write(Event::SignedOut, &caller, &user, Some(&session));
+            api.write(
+                Event::SignedOut,
+                &caller,
+                &current.user,
+                Some(&current.session),
+            );
         }
     }
     let mut response = Json(json!({ "success": true })).into_response();
-    api.clear_cookies(&mut response);
+    match living.len() {
+        1 => api.clear_cookies(&mut response),
+        _ => api.clear_everything(&caller, &mut response),
+    }
     Ok(response)
 }
 
+/// Better Auth's `disableRefresh`: the caller cannot pass a cookie on to the browser, so none is to change.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct GetSession {
+pub(super) struct Refresh {
     #[serde(default)]
     disable_refresh: Option<String>,
 }
 
 pub(super) async fn get_session(
     State(api): State<AuthApi>,
-    Query(query): Query<GetSession>,
+    Query(refresh): Query<Refresh>,
     request: Request,
 ) -> Answer {
     let caller = api.caller(&request);
-    let Some((token, mut session, user)) = api.session(&caller).await? else {
+    let Found::Current(mut current) = api.session(&caller).await? else {
         let mut response = Json(Value::Null).into_response();
-        if caller.has_cookie {
-            api.clear_cookies(&mut response);
-        }
+        api.clear_useless(&caller, &mut response);
         return Ok(response);
     };
-    let may_renew = query.disable_refresh.as_deref() != Some("true");
-    let renewed = may_renew && api.sessions().renew(&mut session).await?;
+    refresh.renew(&api, &mut current).await?;
     let body = json!({
-        "session": view::session(&session, token.reveal()),
-        "user": view::user(&user),
+        "session": view::session(&current.session),
+        "user": view::user(&current.user),
     });
     let mut response = Json(body).into_response();
-    if renewed && caller.has_cookie {
-        let cookie = api.inner.cookies.set(&token, max_age(&session));
-        response.headers_mut().append(SET_COOKIE, cookie);
-    }
-    match api.sessions().token(&session, &user, None).await {
+    refresh.keep_cookie(&api, &caller, &current, &mut response);
+    let (session, user) = (&current.session, &current.user);
+    match api.sessions().token(session, user, None).await {
         Ok(minted) => {
             if let Ok(value) = HeaderValue::from_str(&minted.token) {
                 response.headers_mut().insert(SET_AUTH_JWT, value);
@@ -160,29 +164,29 @@ pub(super) struct ForAudience {
 pub(super) async fn token(
     State(api): State<AuthApi>,
     Query(query): Query<ForAudience>,
+    Query(refresh): Query<Refresh>,
     request: Request,
 ) -> Answer {
     let caller = api.caller(&request);
-    let (_, session, user) = api.demand_session(&caller).await?;
+    let mut current = api.demand_session(&caller).await?;
+    // A page that asks for nothing else uses its session as well.
+    refresh.renew(&api, &mut current).await?;
     let audience = query.audience.as_deref();
-    let minted = api.sessions().token(&session, &user, audience).await?;
-    Ok(Json(json!({ "token": minted.token })).into_response())
+    let (session, user) = (&current.session, &current.user);
+    let minted = api.sessions().token(session, user, audience).await?;
+    let mut response = Json(json!({ "token": minted.token })).into_response();
+    refresh.keep_cookie(&api, &caller, &current, &mut response);
+    Ok(response)
 }
 
 pub(super) async fn list_sessions(State(api): State<AuthApi>, request: Request) -> Answer {
     let caller = api.caller(&request);
-    let (token, current, user) = api.demand_session(&caller).await?;
-    let sessions = api.sessions().list(&user).await?;
-    let shown = sessions.iter().map(|session| {
-        // Only hashes of tokens are stored, so another session goes by its identifier, which `revoke-session` takes as well
-        // and nothing else does.
-        let name = match session.id == current.id {
-            true => token.reveal(),
-            false => &session.id,
-        };
-        view::session(session, name)
-    });
-    Ok(Json(Value::Array(shown.collect())).into_response())
+    let current = api.demand_session(&caller).await?;
+    let sessions = api.sessions().list(&current.user).await?;
+    let shown = sessions.iter().map(view::session).collect();
+    let mut response = Json(Value::Array(shown)).into_response();
+    api.keep_cookie(&caller, &current, &mut response);
+    Ok(response)
 }
 
 pub(super) async fn revoke_session(State(api): State<AuthApi>, request: Request) -> Answer {
@@ -190,15 +194,23 @@ pub(super) async fn revoke_session(State(api): State<AuthApi>, request: Request)
     let mut body = Body::read(request, api.clock()).await?;
     let name = body.text("token");
     body.finish()?;
-    let (_, _, user) = api.demand_session(&caller).await?;
-    let ended = api.sessions().end_named(&user, &name).await?;
-    api.revoked(&caller, &user, &ended);
-    Ok(status_true())
+    let current = api.demand_session(&caller).await?;
+    // By its identifier, or by its token: a client without cookies may know no other name.
+    let token = api.inner.cookies.unsigned(name.as_bytes());
+    let name = token.as_ref().map_or(name.as_str(), SessionToken::reveal);
+    let ended = api.sessions().end_named(&current.user, name).await?;
+    api.revoked(&caller, &current.user, &ended);
+    let mut response = status_true();
+    match ended.contains(&current.session.id) {
+        true => api.clear_cookies(&mut response),
+        false => api.keep_cookie(&caller, &current, &mut response),
+    }
+    Ok(response)
 }
 
 pub(super) async fn revoke_sessions(State(api): State<AuthApi>, request: Request) -> Answer {
     let caller = api.caller(&request);
-    let (_, _, user) = api.demand_session(&caller).await?;
+    let Current { user, .. } = api.demand_session(&caller).await?;
     let ended = api.sessions().end(&user, Which::All).await?;
     api.revoked(&caller, &user, &ended);
     let mut response = status_true();
@@ -208,13 +220,13 @@ pub(super) async fn revoke_sessions(State(api): State<AuthApi>, request: Request
 
 pub(super) async fn revoke_other_sessions(State(api): State<AuthApi>, request: Request) -> Answer {
     let caller = api.caller(&request);
-    let (_, session, user) = api.demand_session(&caller).await?;
-    let ended = api
-        .sessions()
-        .end(&user, Which::AllBut(&session.id))
-        .await?;
-    api.revoked(&caller, &user, &ended);
-    Ok(status_true())
+    let current = api.demand_session(&caller).await?;
+    let which = Which::AllBut(&current.session.id);
+    let ended = api.sessions().end(&current.user, which).await?;
+    api.revoked(&caller, &current.user, &ended);
+    let mut response = status_true();
+    api.keep_cookie(&caller, &current, &mut response);
+    Ok(response)
 }
 
 pub(super) async fn change_password(State(api): State<AuthApi>, request: Request) -> Answer {
@@ -226,7 +238,7 @@ pub(super) async fn change_password(State(api): State<AuthApi>, request: Request
     // Whatever is asked for, every session ends: whoever knew the old password is out.
     body.optional_bool("revokeOtherSessions");
     body.finish()?;
-    let (_, session, user) = api.demand_session(&caller).await?;
+    let Current { session, user, .. } = api.demand_session(&caller).await?;
     api.limit(&caller, "change-password", Limited::Account(&user.email))?;
     let changed = api
         .inner
@@ -236,18 +248,33 @@ pub(super) async fn change_password(State(api): State<AuthApi>, request: Request
     let changed =
         changed.inspect_err(|error| api.sign_in_failed(&caller, "change-password", error))?;
     api.write(Event::PasswordChanged, &caller, &user, Some(&session));
-    let body = json!({ "token": changed.token.reveal(), "user": view::user(&changed.user) });
-    Ok(api.with_session(&changed, body))
+    let body = json!({ "user": view::user(&changed.user) });
+    Ok(api.with_session(&caller, &changed, body))
 }
 
 fn status_true() -> Response {
     Json(json!({ "status": true })).into_response()
 }
 
-/// How long a browser keeps the cookie; `None` for as long as it runs.
-fn max_age(session: &Session) -> Option<u64> {
-    let life = session.expires_at.since(session.updated_at);
-    session.remembered.then_some(life.as_secs())
+// === impl Refresh ===
+
+impl Refresh {
+    fn is_disabled(&self) -> bool {
+        self.disable_refresh.as_deref() == Some("true")
+    }
+
+    async fn renew(&self, api: &AuthApi, current: &mut Current) -> Result<(), ApiError> {
+        if !self.is_disabled() {
+            api.sessions().renew(&mut current.session).await?;
+        }
+        Ok(())
+    }
+
+    fn keep_cookie(&self, api: &AuthApi, caller: &Caller, current: &Current, to: &mut Response) {
+        if !self.is_disabled() {
+            api.keep_cookie(caller, current, to);
+        }
+    }
 }
 
 // === impl AuthApi ===
@@ -264,20 +291,21 @@ impl AuthApi {
         })
     }
 
-    fn with_session(&self, signed_in: &SignedIn, body: Value) -> Response {
-        let cookies = &self.inner.cookies;
+    /// The answer to who has just signed in: the cookie, and in `body` what the session is called. The session token itself goes
+    /// only to clients that have nowhere else to keep it: what a page can read, a script that was slipped into it can send away.
+    fn with_session(&self, caller: &Caller, signed_in: &SignedIn, mut body: Value) -> Response {
+        let signed = self.inner.cookies.signed(&signed_in.token);
+        body["token"] = match self.inner.bearer {
+            true => signed.as_str().into(),
+            false => signed_in.session.id.as_str().into(),
+        };
         let mut response = Json(body).into_response();
-        let headers = response.headers_mut();
-        let cookie = cookies.set(&signed_in.token, max_age(&signed_in.session));
-        headers.append(SET_COOKIE, cookie);
-        headers.insert(SET_AUTH_TOKEN, cookies.signed_header(&signed_in.token));
-        response
-    }
-
-    fn clear_cookies(&self, response: &mut Response) {
-        for cookie in self.inner.cookies.clear() {
-            response.headers_mut().append(SET_COOKIE, cookie);
+        self.replace_cookie(caller, &signed_in.token, &signed_in.session, &mut response);
+        if self.inner.bearer || !caller.is_page {
+            let headers = response.headers_mut();
+            headers.insert(SET_AUTH_TOKEN, secret_header(&signed));
         }
+        response
     }
 
     fn write(&self, event: Event, caller: &Caller, user: &User, session: Option<&Session>) {

@@ -1,6 +1,8 @@
 //! The auth API: sign-up, sign-in, sessions, tokens, in the words of Better Auth.
 
 mod body;
+mod caller;
+mod clearing;
 mod cookies;
 mod error;
 mod handlers;
@@ -8,30 +10,25 @@ mod limits;
 mod origin;
 mod view;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::Request;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
-use http::HeaderMap;
-use http::header::{AUTHORIZATION, USER_AGENT};
 
 use cookies::Cookies;
-use error::ApiError;
 use limits::Limits;
 
-use super::client_ip::client_ip;
 use crate::audit::AuditLog;
 use crate::config::{Config, Network};
-use crate::issue::{Accounts, Client, SessionToken, Sessions};
+use crate::issue::{Accounts, SessionToken, Sessions};
 use crate::metrics::Metrics;
-use crate::store::{Session, StoreError, User};
-use crate::verify::request_id;
+use crate::store::StoreError;
 
 /// The name of the cookie secret among the store's shared values.
 const COOKIE_SECRET: &str = "cookie_secret";
+/// And of what the cookie was called first; followed by another name, of when that was first used.
+const COOKIE_NAME: &str = "cookie_name";
 
 /// What the auth API works with. Clones share it.
 #[derive(Clone)]
@@ -47,18 +44,8 @@ struct Inner {
     proxies: Vec<Network>,
     audit: Arc<AuditLog>,
     metrics: Metrics,
-}
-
-/// A request with what was found out about who sends it.
-struct Caller {
-    ip: Option<IpAddr>,
-    client: Client,
-    /// What it presented, by header or by cookie, if that was well signed.
-    token: Option<SessionToken>,
-    /// Whether it came with a session cookie, good or not.
-    has_cookie: bool,
-    /// What the request is called.
-    request_id: Option<String>,
+    /// Whether pages are given session tokens too.
+    bearer: bool,
 }
 
 // === impl AuthApi ===
@@ -83,10 +70,13 @@ impl AuthApi {
                 store.shared_value(COOKIE_SECRET, &first).await?
             }
         };
+        let cookies = Cookies::new(config, &secret);
+        warn_of_another_name(&cookies, config, store, &*clock).await?;
         metrics.issuer.expect_sign_ins();
         Ok(AuthApi {
             inner: Arc::new(Inner {
-                cookies: Cookies::new(&config.sessions.cookie_prefix, config.is_https(), &secret),
+                cookies,
+                bearer: config.sessions.bearer,
                 limits: Limits::new(
                     config.accounts.rate_limit,
                     config.accounts.account_rate_limit,
@@ -104,62 +94,39 @@ impl AuthApi {
     fn sessions(&self) -> &Sessions {
         self.inner.accounts.sessions()
     }
-
-    fn caller(&self, request: &Request) -> Caller {
-        let headers = request.headers();
-        let ip = client_ip(request, &self.inner.proxies);
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-        let cookies = &self.inner.cookies;
-        let by_cookie = cookies.session(headers);
-        let has_cookie = by_cookie.is_some();
-        let token = match bearer(headers) {
-            Some(bearer) => cookies.bearer(bearer),
-            None => by_cookie.flatten(),
-        };
-        Caller {
-            client: Client {
-                ip_address: ip.map(|ip| ip.to_string()).unwrap_or_default(),
-                user_agent: text(USER_AGENT).unwrap_or_default().to_owned(),
-            },
-            ip,
-            token,
-            has_cookie,
-            request_id: request_id(headers).map(String::from),
-        }
-    }
-
-    /// The caller's session, if it has one.
-    async fn session(
-        &self,
-        caller: &Caller,
-    ) -> Result<Option<(SessionToken, Session, User)>, ApiError> {
-        let Some(token) = &caller.token else {
-            return Ok(None);
-        };
-        let found = self.sessions().find(token).await?;
-        Ok(found.map(|(session, user)| (token.clone(), session, user)))
-    }
-
-    async fn demand_session(
-        &self,
-        caller: &Caller,
-    ) -> Result<(SessionToken, Session, User), ApiError> {
-        self.session(caller).await?.ok_or(ApiError::Unauthorized)
-    }
 }
 
-/// The credentials of `Authorization: Bearer` (RFC 6750 §2.1).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, credentials) = value.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then(|| credentials.trim())
+/// A cookie of another name is not read: whoever is signed in would be signed out without a word.
+async fn warn_of_another_name(
+    cookies: &Cookies,
+    config: &Config,
+    store: &dyn crate::issue::AuthStore,
+    clock: &dyn crate::Clock,
+) -> Result<(), StoreError> {
+    let name = cookies.session_name();
+    let first = store.shared_value(COOKIE_NAME, &name).await?;
+    if first == name || cookies.old_session_name().is_some() {
+        return Ok(());
+    }
+    let now = clock.now();
+    let since = format!("{COOKIE_NAME} {name}");
+    let since = store
+        .shared_value(&since, &now.seconds().to_string())
+        .await?;
+    let since = crate::NumericDate::from_seconds(since.parse().unwrap_or(0));
+    if now.since(since) < config.sessions.ttl.0 {
+        tracing::warn!(
+            %first, %name,
+            "the session cookie has another name than before, so everybody who is signed in has to sign in again, unless \
+             sessions.old_cookie_prefix names the old prefix for as long as sessions.ttl"
+        );
+    }
+    Ok(())
 }
 
 /// The routes under `/api/auth` but the key set.
 pub(super) fn router(api: AuthApi) -> Router {
-    let cors = origin::cors(&api.inner.origins);
+    let cors = origin::cors(&api.inner.origins, api.inner.bearer);
     Router::new()
         .route("/api/auth/sign-up/email", post(handlers::sign_up))
         .route("/api/auth/sign-in/email", post(handlers::sign_in))

@@ -15,24 +15,25 @@ use super::error::ApiError;
 /// How long a browser may remember that it was allowed.
 const PREFLIGHT_MAX_AGE: Duration = Duration::from_secs(600);
 
-/// Preflights are answered; only the named origins are told that they may.
-pub(super) fn cors(origins: &[String]) -> CorsLayer {
+/// Preflights are answered; only the named origins are told that they may. `bearer` is whether pages are given session tokens.
+pub(super) fn cors(origins: &[String], bearer: bool) -> CorsLayer {
     let origins = origins
         .iter()
         .filter_map(|origin| HeaderValue::from_str(origin).ok());
+    let session_token = bearer.then_some(HeaderName::from_static("set-auth-token"));
+    let exposed = [
+        HeaderName::from_static("set-auth-jwt"),
+        RETRY_AFTER,
+        HeaderName::from_static("x-retry-after"),
+        // By which a client can tell how far its clock is off.
+        DATE,
+    ];
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([CONTENT_TYPE, AUTHORIZATION])
-        .expose_headers([
-            HeaderName::from_static("set-auth-token"),
-            HeaderName::from_static("set-auth-jwt"),
-            RETRY_AFTER,
-            HeaderName::from_static("x-retry-after"),
-            // By which a client can tell how far its clock is off.
-            DATE,
-        ])
+        .expose_headers(exposed.into_iter().chain(session_token).collect::<Vec<_>>())
         .max_age(PREFLIGHT_MAX_AGE)
 }
 

@@ -23,11 +23,12 @@ pub(super) fn user(user: &User) -> Value {
     Value::Object(shown)
 }
 
-/// `name` is what `revoke-session` is called with.
-pub(super) fn session(session: &Session, name: &str) -> Value {
+/// `token` is what `revoke-session` is called with, and proves nothing: a page may show it, and whoever reads it can do no more than
+/// name the session.
+pub(super) fn session(session: &Session) -> Value {
     json!({
         "expiresAt": rfc3339(session.expires_at),
-        "token": name,
+        "token": session.id,
         "createdAt": rfc3339(session.created_at),
         "updatedAt": rfc3339(session.updated_at),
         "ipAddress": session.ip_address,

@@ -6,7 +6,7 @@ use axum::extract::ConnectInfo;
 use axum::response::{IntoResponse, Response};
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri};
 
-use super::credentials::credentials;
+use super::credentials::{Credentials, credentials};
 use super::original::{Original, OriginalError};
 use super::rules::{Access, Need};
 use super::{GateRules, Unavailable, identity};
@@ -85,7 +85,8 @@ impl<'r> Question<'r> {
     /// The answer, if nothing has to be waited for; else `None`, with nothing counted or written yet.
     pub(super) fn answer_at_once(&self) -> Option<Response> {
         let outcome = match self.credentials() {
-            Ok(token) => self.rules.verifier.verify_and_allow_at_once(
+            Ok(Credentials::AnyOf(_)) => return None,
+            Ok(Credentials::One(token)) => self.rules.verifier.verify_and_allow_at_once(
                 token,
                 || self.context(),
                 |token| self.need.allow(token),
@@ -98,19 +99,24 @@ impl<'r> Question<'r> {
     /// The answer, after a fetch if one may change it.
     pub(super) async fn answer(&self) -> Response {
         let outcome = match self.credentials() {
-            Ok(token) => {
+            Ok(credentials) => {
                 let allow = |token: &Token| self.need.allow(token);
-                let verifier = &self.rules.verifier;
-                verifier
-                    .verify_and_allow(token, self.context(), allow)
-                    .await
+                let (verifier, context) = (&self.rules.verifier, self.context());
+                match credentials {
+                    Credentials::One(token) => {
+                        verifier.verify_and_allow(token, context, allow).await
+                    }
+                    Credentials::AnyOf(tokens) => {
+                        verifier.verify_any_and_allow(&tokens, context, allow).await
+                    }
+                }
             }
             Err(reject) => Err(self.without_credentials(reject)),
         };
         self.conclude(outcome)
     }
 
-    fn credentials(&self) -> Result<&'r [u8], Reject> {
+    fn credentials(&self) -> Result<Credentials<'r>, Reject> {
         let method = self.original.as_ref().map(|original| &original.method);
         credentials(self.rules.cookie.as_deref(), method, self.head.headers)
     }
