@@ -15,6 +15,7 @@ mod request_id;
 mod security;
 mod serve;
 mod status_list;
+mod under_path;
 
 use std::sync::Arc;
 
@@ -36,7 +37,8 @@ use crate::metrics::Metrics;
 
 /// The key set and the metadata, for an issuer without accounts.
 pub fn public_router(issuer: Issuer, metrics: &Metrics) -> Router {
-    documents(issuer).layer(count::layer(metrics))
+    let name = issuer.settings().issuer.clone();
+    under_path::under_path(documents(issuer).layer(count::layer(metrics)), &name)
 }
 
 /// What the public listener of a whole auth service answers: the documents, the status lists, the auth API and a page.
@@ -47,7 +49,8 @@ pub fn service_router(
     page: PageSettings,
     metrics: &Metrics,
 ) -> Router {
-    let https = issuer.settings().issuer.starts_with("https:");
+    let name = issuer.settings().issuer.clone();
+    let https = name.starts_with("https:");
     let lists = Router::new()
         .route("/status/{list}", get(status_list::show))
         .route(
@@ -56,13 +59,14 @@ pub fn service_router(
         )
         .with_state(lists)
         .layer(public_documents());
-    documents(issuer)
+    let routes = documents(issuer)
         .merge(lists)
         .merge(auth::router(api))
-        .merge(pages::router(page))
+        .merge(pages::router(page, under_path::path_of(&name)))
         .layer(count::layer(metrics))
         .layer(from_fn(request_id::identify))
-        .layer(from_fn_with_state(https, security::headers))
+        .layer(from_fn_with_state(https, security::headers));
+    under_path::under_path(routes, &name)
 }
 
 fn documents(issuer: Issuer) -> Router {

@@ -24,9 +24,13 @@ const HTML: &str = include_str!("index.html");
 const SCRIPT: &str = include_str!("page.js");
 const STYLE: &str = include_str!("page.css");
 
-pub(super) fn router(settings: PageSettings) -> Router {
+/// `base` is the path of the issuer's URL: the page asks for its own script below it, and the script for everything else.
+pub(super) fn router(settings: PageSettings, base: &str) -> Router {
+    let html: Arc<str> = HTML
+        .replace("=\"/page.", &format!("=\"{base}/page."))
+        .into();
     Router::new()
-        .route("/", get(page))
+        .route("/", get(async move |settings| page(settings, &html)))
         .route(
             "/page.js",
             get(async || asset("text/javascript; charset=utf-8", SCRIPT)),
@@ -39,13 +43,13 @@ pub(super) fn router(settings: PageSettings) -> Router {
         .with_state(Arc::new(settings))
 }
 
-async fn page(State(settings): State<Arc<PageSettings>>) -> Response {
+fn page(State(settings): State<Arc<PageSettings>>, html: &str) -> Response {
     let api = settings.api.as_deref().unwrap_or_default();
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' {api}; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
     );
-    let mut response = asset("text/html; charset=utf-8", HTML);
+    let mut response = asset("text/html; charset=utf-8", html.to_owned());
     // An origin that a header could not hold is none that a page could call.
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         response
@@ -59,7 +63,7 @@ async fn configuration(State(settings): State<Arc<PageSettings>>) -> Response {
     ([(CACHE_CONTROL, "no-cache")], Json(&*settings)).into_response()
 }
 
-fn asset(content_type: &'static str, body: &'static str) -> Response {
+fn asset(content_type: &'static str, body: impl IntoResponse) -> Response {
     let headers = [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-cache")];
     (headers, body).into_response()
 }

@@ -2,6 +2,8 @@
 // The token lives in this variable and nowhere else: no storage, no address bar, no markup.
 let token = null;
 let settings = { api: null, audience: null };
+// The service may be below a path.
+const base = new URL(".", document.currentScript.src).pathname;
 
 const by = (id) => document.getElementById(id);
 
@@ -27,7 +29,7 @@ async function ask(path, body) {
     options.headers["content-type"] = "application/json";
     options.body = JSON.stringify(body);
   }
-  const response = await fetch(`/api/auth/${path}`, options);
+  const response = await fetch(`${base}api/auth/${path}`, options);
   const answer = await response.json().catch(() => null);
   return { status: response.status, ok: response.ok, answer };
 }
@@ -85,7 +87,7 @@ async function signOut() {
 const told = (what) => (event) => what(event).catch((error) => log(false, String(error)));
 
 async function start() {
-  settings = await (await fetch("/page.json")).json();
+  settings = await (await fetch(`${base}page.json`)).json();
   const { answer } = await ask("get-session");
   show(answer?.user ?? null);
 }
