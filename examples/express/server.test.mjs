@@ -20,7 +20,7 @@ name = "legacy"
 algorithm = "RS256"
 [tokens]
 user_claims = ["email"]`;
-const WITHIN_MS = 20_000;
+const WITHIN_MS = 60_000;
 let service, api, ada, me;
 const children = [];
 

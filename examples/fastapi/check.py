@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).parent
-START_DEADLINE = 20
+START_DEADLINE = 60
 kept, broken = 0, 0
 
 
@@ -45,7 +45,7 @@ def ask(method, url, body=None, **headers):
         headers["content-type"] = "application/json"
     request = urllib.request.Request(url, data, headers, method=method)
     try:
-        response = urllib.request.urlopen(request, timeout=10)
+        response = urllib.request.urlopen(request, timeout=60)
     except urllib.error.HTTPError as error:
         response = error
     with response:

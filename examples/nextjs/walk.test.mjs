@@ -13,7 +13,7 @@ const HERE = new URL(".", import.meta.url).pathname;
 const NEXT = `${HERE}node_modules/next/dist/bin/next`;
 const SERVER = `${HERE}server.mjs`;
 const EXPRESS = new URL("../express/server.mjs", import.meta.url).pathname;
-const WITHIN_MS = 20_000;
+const WITHIN_MS = 60_000;
 const ADA = { email: "ada@example.com", password: "correct horse" };
 const children = [];
 let web, service, browser, context, page;

@@ -10,7 +10,7 @@ import { chromium } from "playwright-core";
 import { LAUNCH, complaintsOf } from "../browser.mjs";
 import { finish, promise } from "./lib.mjs";
 
-const WITHIN_MS = 10_000;
+const WITHIN_MS = 60_000;
 
 async function freePort() {
   const server = createServer();

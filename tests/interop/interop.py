@@ -22,7 +22,7 @@ FOLLOWERS = {
     "python": [*PYTHON, HERE / "python/follow.py"],
     "node": [*NODE, HERE / "node/follow.mjs"],
 }
-CHECK_DEADLINE = 60
+CHECK_DEADLINE = 180
 
 
 def main(binary):

@@ -17,8 +17,8 @@ from tamper import header
 ROTATIONS = 10
 MIN_TOKENS = 100
 # An announced key may sign after about two seconds; the rest is for slow machines.
-ROTATION_DEADLINE = 30
-ANSWER_DEADLINE = 20
+ROTATION_DEADLINE = 90
+ANSWER_DEADLINE = 60
 MINT_TRIES = 3
 TOO_EARLY = ("so recently that a verifier may still hold a set without it", "has not been published yet")
 

@@ -63,6 +63,14 @@ async function age(ring) {
   await writeFile(file, JSON.stringify(stored));
 }
 
+// Looks again until it is so: only a defect takes a minute.
+async function until(what, isSo) {
+  for (const deadline = Date.now() + 60_000; !isSo();) {
+    if (Date.now() > deadline) throw new Error(`never came true: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
 export async function story() {
   const folder = await mkdtemp(join(tmpdir(), "keywheel-key-page-"));
   const port = await freePort();
@@ -78,7 +86,8 @@ export async function story() {
   for (let n = 0; n < 2; n += 1) {
     keywheel("keys", "rotate", "--force", "--reason", "drill");
     // A key that no server has published does not even sign by force.
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await until("the announced keys are published", () => JSON.parse(keywheel("keys", "list", "--json")).keys
+      .every((key) => key.stage !== "announced" || typeof key.first_published === "number"));
   }
   const stolen = JSON.parse(keywheel("keys", "list", "--all", "--json")).keys
     .filter((key) => key.alg === "EdDSA" && key.stage === "retired").at(-1);

@@ -15,7 +15,7 @@ def promise(name: str, holds: object, seen: object = "") -> bool:
     return bool(holds)
 
 
-def wait_for(what: str, condition, seconds: float = 20.0):
+def wait_for(what: str, condition, seconds: float = 60.0):
     """The first true answer of `condition`; an error of the network counts as no."""
     deadline = time.monotonic() + seconds
     while True:

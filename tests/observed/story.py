@@ -121,7 +121,7 @@ class Story:
             "prometheus", "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", "--log.level=warn",
             f"--web.listen-address=127.0.0.1:{self.port['prometheus']}",
         )
-        wait_for("Prometheus is ready", self.prometheus.ready, 30)
+        wait_for("Prometheus is ready", self.prometheus.ready)
         wait_for("every target is up", lambda: set(self.prometheus.targets().values()) == {"up"})
 
     # --- who calls
@@ -231,7 +231,7 @@ class Story:
         self.start_neglected()
         # By the runbook: the key set is as it was, and only tokens cannot be had for a while.
         try:
-            serves = wait_for("", lambda: self.eve.client.ask("GET", "/.well-known/jwks.json")[0] == 200, 5)
+            serves = wait_for("", lambda: self.eve.client.ask("GET", "/.well-known/jwks.json")[0] == 200)
         except TimeoutError:
             serves = False
         said = (self.home / "neglected.log").read_text().splitlines()[-1]

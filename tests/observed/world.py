@@ -87,7 +87,7 @@ class World:
 
     def run(self, name: str, *args: str) -> str:
         """A command of Keywheel in the folder of a service."""
-        ran = subprocess.run([self.keywheel, *args], capture_output=True, text=True, cwd=self.home / name, env={"PATH": os.environ["PATH"]}, timeout=30)
+        ran = subprocess.run([self.keywheel, *args], capture_output=True, text=True, cwd=self.home / name, env={"PATH": os.environ["PATH"]}, timeout=60)
         if ran.returncode != 0:
             raise RuntimeError(f"keywheel {' '.join(args)}: {ran.stderr}")
         return ran.stdout.strip()
@@ -232,7 +232,7 @@ def answers(port: int, path: str) -> bool:
 
 
 def up(name: str, port: int) -> None:
-    wait_for(f"{name} is ready", lambda: ready(port), 30)
+    wait_for(f"{name} is ready", lambda: ready(port))
 
 
 def pause_until(moment: float) -> None:

@@ -23,31 +23,38 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
-def up(port: int) -> None:
-    for _ in range(600):
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.5).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise SystemExit(f"nothing listens on port {port}")
+# Real time that a slow and busy machine may take for what is waited for; only a defect takes longer.
+PATIENCE = 60
 
 
-def ready(port: int) -> None:
-    """Bound is not ready: keys are made at the first start."""
-    up(port)
-    for _ in range(600):
+def wait_for(what: str, condition) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
         try:
-            if ask(port, "GET", "/readyz", [])[0].status == 200:
+            if condition():
                 return
         except (OSError, http.client.HTTPException):
             pass
         time.sleep(0.05)
-    raise SystemExit(f"port {port} is never ready")
+    raise SystemExit(what)
+
+
+def listens(port: int) -> bool:
+    socket.create_connection(("127.0.0.1", port), PATIENCE).close()
+    return True
+
+
+def up(port: int) -> None:
+    wait_for(f"nothing listens on port {port}", lambda: listens(port))
+
+
+def ready(port: int) -> None:
+    """Bound is not ready: keys are made at the first start."""
+    wait_for(f"port {port} is never ready", lambda: ask(port, "GET", "/readyz", [])[0].status == 200)
 
 
 def ask(port: int, method: str, path: str, headers: list[tuple[str, str]]):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     connection.putrequest(method, path, skip_accept_encoding=True)
     for name, value in headers:
         connection.putheader(name, value)

@@ -8,6 +8,7 @@ use keywheel::jose::SigningKey;
 use keywheel::{Clock as _, SystemClock};
 
 use super::*;
+use crate::support::real_time::{Machine, raise_file_limit, refusals};
 
 #[tokio::test]
 async fn first_tokens_1000_at_once_cost_exactly_1_request() {
@@ -224,6 +225,7 @@ async fn a_removed_key_has_0_acceptances_over_1000000_cached_tokens() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_removed_by_push_is_refused_by_1000_verifiers_within_1_s() {
     const VERIFIERS: usize = 1000;
+    raise_file_limit();
     let (stolen, kept) = (key("stolen"), key("kept"));
     let push = |etag: &str, keys: &[&Arc<SigningKey>]| Reply::Push {
         etag: etag.into(),
@@ -247,50 +249,24 @@ async fn a_key_removed_by_push_is_refused_by_1000_verifiers_within_1_s() {
     for verifier in &verifiers {
         assert_eq!(reason(verifier, &forged).await, Ok(()));
     }
-    // The one promise that is about real time. Whatever else the machine is doing is in it too, so the best of three counts.
+    // Whatever else the machine is doing is in it too, so the best of three counts.
+    let machine = Machine::measured().await;
     let mut best = Duration::MAX;
     for round in 1..=3 {
         server.holds(VERIFIERS).await;
         let removed = SystemClock.monotonic();
         server.reply(push(&format!("\"{round} without\""), &[&kept]));
-        let mut waits = refusals(&verifiers, &forged, removed).await;
-        waits.sort();
-        let at = |share: usize| waits[(waits.len() * share / 100).min(waits.len() - 1)];
-        println!(
-            "refused by {VERIFIERS} verifiers: p50 {:?}, p99 {:?}, all {:?}",
-            at(50),
-            at(99),
-            at(100)
-        );
-        best = best.min(at(100));
+        let waits = refusals(&verifiers, &forged, removed).await;
+        best = best.min(waits[VERIFIERS - 1]);
         server.holds(VERIFIERS).await;
         server.reply(push(&format!("\"{round} with\""), &[&stolen, &kept]));
         let is_back = |verifier: &Verifier| verifier.try_verify::<Claims>(&forged).is_ok();
         eventually("the key is back", || verifiers.iter().all(is_back)).await;
     }
-    assert!(best <= Duration::from_secs(1), "{best:?}");
+    machine.holds(Duration::from_secs(1), best).await;
     for verifier in &verifiers {
         assert_eq!(reason(verifier, &good).await, Ok(()));
     }
-}
-
-/// How long after `since` each of the verifiers refused the token.
-async fn refusals(verifiers: &[Verifier], token: &str, since: Duration) -> Vec<Duration> {
-    let elapsed = || SystemClock.monotonic().saturating_sub(since);
-    let mut waits = Vec::with_capacity(verifiers.len());
-    let mut left: Vec<&Verifier> = verifiers.iter().collect();
-    while !left.is_empty() {
-        left.retain(|verifier| {
-            let refused = verifier.try_verify::<Claims>(token).is_err();
-            if refused {
-                waits.push(elapsed());
-            }
-            !refused
-        });
-        assert!(elapsed() < Duration::from_secs(30), "{} left", left.len());
-        tokio::task::yield_now().await;
-    }
-    waits
 }
 
 /// One client for many verifiers: a thousand trust stores would be a gigabyte.

@@ -4,7 +4,8 @@
     unreachable_pub,
     unused_imports,
     clippy::expect_used,
-    clippy::panic
+    clippy::panic,
+    clippy::print_stdout
 )]
 
 pub mod auth;
@@ -15,6 +16,7 @@ pub mod jwks_server;
 pub mod memory_store;
 pub mod ports;
 pub mod process;
+pub mod real_time;
 pub mod tokens;
 pub mod waiting;
 

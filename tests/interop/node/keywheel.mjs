@@ -9,7 +9,7 @@ export const jwksUrl = new URL(INTEROP_JWKS_URL);
 // Which algorithm signs for an audience is the issuer's configuration, never the caller's choice.
 export const audiences = JSON.parse(INTEROP_AUDIENCES);
 
-const COMMAND_DEADLINE_MS = 20_000;
+const COMMAND_DEADLINE_MS = 60_000;
 
 // A new token for the audience that this algorithm signs for.
 export async function mint(algorithm, ...options) {

@@ -109,7 +109,7 @@ def is_unknown_to(client, message):
 
 
 def served_max_age():
-    with urllib.request.urlopen(URL, timeout=10) as response:
+    with urllib.request.urlopen(URL, timeout=60) as response:
         return int(re.search(r"max-age=(\d+)", response.headers["Cache-Control"])[1])
 
 

@@ -8,7 +8,7 @@ from keywheel import AUDIENCES, ISSUER, Keywheel
 from promise import equal, promise, raises
 from tamper import other_payload, other_signature
 
-EXPIRY_DEADLINE = 10
+EXPIRY_DEADLINE = 60
 
 keywheel = Keywheel.from_environment()
 keys = jwt.PyJWKClient(os.environ["INTEROP_JWKS_URL"])

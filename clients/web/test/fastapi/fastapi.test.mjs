@@ -8,7 +8,7 @@ import { launch, pages } from "../support/browser.mjs";
 import { freePort, keywheel } from "../support/services.mjs";
 
 const EXAMPLE = new URL("../../../../examples/fastapi/", import.meta.url).pathname;
-const WITHIN_MS = 20_000;
+const WITHIN_MS = 60_000;
 let site, service, api, python, browser, page, me;
 
 async function eventually(what, check) {

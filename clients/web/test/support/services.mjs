@@ -8,7 +8,7 @@ import { join } from "node:path";
 
 import { createRemoteJWKSet, jwtVerify } from "jose";
 
-const START_DEADLINE_MS = 20_000;
+const START_DEADLINE_MS = 60_000;
 
 export function listen(handle) {
   return new Promise((resolve) => {
