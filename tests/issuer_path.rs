@@ -44,8 +44,9 @@ async fn a_verifier_finds_an_issuer_with_a_path_and_its_status_list_by_discovery
     // By discovery alone, its status list included.
     let verified = verifier.verify::<Claims>(token).await.unwrap();
     assert_eq!(verified.token().issuer(), url);
-    stop.send(true).unwrap();
-    running.await.unwrap().unwrap();
+    // The verifier holds a request for the next key set; nobody waits for that.
+    running.abort();
+    drop(stop);
 }
 
 #[tokio::test]
