@@ -16,6 +16,7 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::jose::NumericDate;
 use crate::metrics::{AuditCounts, Metrics};
+use crate::printable;
 use crate::verify::Reason;
 
 pub use recent::{Failures, LINES, MINUTES, Recent};
@@ -326,7 +327,11 @@ fn line(now: NumericDate, event: Event, fields: &Fields<'_>) -> String {
         ]),
     };
     // Strings under string keys: nothing that JSON could not hold.
-    serde_json::to_string(&line).unwrap_or_default()
+    let line = serde_json::to_string(&line).unwrap_or_default();
+    match printable::json(&line) {
+        Cow::Borrowed(_) => line,
+        Cow::Owned(escaped) => escaped,
+    }
 }
 
 /// The line that tells of `count` lines that were lost.
@@ -370,7 +375,7 @@ mod tests {
 
     #[test]
     fn hostile_strings_are_escaped_and_cut() {
-        let hostile = format!("a\n\"}}\u{1b}[31m{}", "é".repeat(1000));
+        let hostile = format!("a\n\"}}\u{1b}[31m\u{202e}\u{9b}{}", "é".repeat(1000));
         let fields = Fields {
             kid: Some(&hostile),
             ..Fields::default()
@@ -380,7 +385,7 @@ mod tests {
             Event::VerificationFailed,
             &fields,
         );
-        assert!(!line.contains('\n') && !line.contains('\u{1b}'), "{line}");
+        assert!(!line.chars().any(printable::is_hazard), "{line}");
         let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert!(parsed["kid"].as_str().unwrap().len() <= MAX_STRING_BYTES + 3);
         assert_eq!(parsed["time"], "2026-09-21T14:13:20.000Z");

@@ -80,6 +80,7 @@ pub mod http;
 pub mod issue;
 pub mod jose;
 pub mod metrics;
+mod printable;
 #[cfg(feature = "server")]
 pub mod store;
 pub mod verify;

@@ -271,3 +271,48 @@ fn what_cannot_be_imported_changes_nothing() {
         );
     }
 }
+
+#[test]
+fn a_kid_that_could_forge_a_line_or_has_no_end_is_refused() {
+    let (home, file) = home();
+    let import = |kid: &str, more: &[&str]| {
+        let jwk: Value = serde_json::from_str(ED25519).unwrap();
+        let mut jwk = jwk;
+        jwk["kid"] = kid.into();
+        fs::write(&file, jwk.to_string()).unwrap();
+        let args = [
+            &["keys", "import", "--dry-run", file.to_str().unwrap()],
+            more,
+        ]
+        .concat();
+        home.run(&args)
+    };
+    let long = "k".repeat(257);
+    for (kid, words) in [
+        ("", "its kid is empty"),
+        (&*long, "its kid is too long"),
+        ("a\nkey_revoked", "its kid has control"),
+        ("a\u{1b}[2J", "its kid has control"),
+        ("a\u{7}", "its kid has control"),
+        ("a\u{9b}31m", "its kid has control"),
+        ("a\u{202e}b", "its kid has control"),
+        ("a\u{200b}b", "its kid has control"),
+    ] {
+        let in_jwk = import(kid, &[]);
+        let by_name = import("good", &["--kid", kid]);
+        for outcome in [in_jwk, by_name] {
+            assert_eq!(outcome.code, 2, "{kid:?}: {outcome:?}");
+            assert!(outcome.stderr.contains(words), "{kid:?}: {outcome:?}");
+            assert!(outcome.stderr.contains("--kid"), "{kid:?}: {outcome:?}");
+            let shown = outcome.stderr.trim_end();
+            assert!(!shown.chars().any(char::is_control), "{kid:?}: {shown}");
+        }
+        // The key itself is good, under another name.
+        assert_eq!(import(kid, &["--kid", "good"]).code, 0, "{kid:?}");
+    }
+    for kid in ["old issuer 2024", "schlüssel/1", &long[1..]] {
+        let outcome = import(kid, &[]);
+        assert_eq!(outcome.code, 0, "{kid}: {outcome:?}");
+        assert!(outcome.stdout.contains(kid), "{outcome:?}");
+    }
+}

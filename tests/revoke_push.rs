@@ -310,7 +310,7 @@ fn the_line_tells_how_many_poll_and_until_when() {
     );
     let polls = line.split("; ").nth(1).unwrap();
     assert!(
-        polls.starts_with("3 verifiers poll: at the latest in "),
+        polls.starts_with("3 clients polled in the last ") && polls.contains(": at the latest in "),
         "{line}"
     );
     watching.join().unwrap();

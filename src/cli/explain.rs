@@ -12,7 +12,7 @@ use crate::verify::{CheckName, Outcome};
 #[command(after_help = "Examples:
   keywheel explain --issuer https://auth.example.com --audience orders-api eyJhbGciOi…
   keywheel explain --jwks jwks.json - < token.txt
-  keywheel explain eyJhbGciOi…            what can be said without keys")]
+  keywheel explain eyJhbGciOi…            # what can be said without keys")]
 pub(super) struct ExplainArgs {
     /// The token, or - to read it from standard input
     #[arg(value_name = "TOKEN")]
@@ -51,7 +51,7 @@ pub(super) fn run(args: ExplainArgs) -> Result<(), CliError> {
         if args.json {
             output::json(&explanation)?;
         } else {
-            output::line(&explanation.to_string())?;
+            output::block(&explanation.to_string())?;
         }
         match explanation.ok {
             true => Ok(()),

@@ -12,6 +12,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::audit;
 use crate::clock::{Clock as _, SystemClock};
 use crate::metrics::{AuditCounts, Metrics};
+use crate::printable;
 
 /// What became of the lines of this process' log. Clones share it.
 #[derive(Clone, Default)]
@@ -125,8 +126,13 @@ pub(crate) struct LineWriter<'a> {
 
 impl Write for LineWriter<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        // The formats escape what is ASCII; the rest of what a terminal would act on is spelt out here.
+        let shown = match std::str::from_utf8(line) {
+            Ok(text) if !text.is_ascii() => printable::beyond_ascii(text),
+            _ => String::from_utf8_lossy(line),
+        };
         self.losses
-            .put(&mut io::stderr().lock(), line, self.is_audit);
+            .put(&mut io::stderr().lock(), shown.as_bytes(), self.is_audit);
         Ok(line.len())
     }
 

@@ -7,15 +7,31 @@ use serde::Serialize;
 
 use super::CliError;
 use crate::jose::NumericDate;
+use crate::printable;
 
 /// One JSON document and a newline.
 pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(value).map_err(CliError::failed)?;
-    line(&text)
+    document(&text)
 }
 
-/// One line; a reader that has gone away is no error of ours.
+/// A JSON document that is text already.
+pub(super) fn document(json: &str) -> Result<(), CliError> {
+    write(&printable::json(json))
+}
+
+/// One line. Whatever of it came from outside, a terminal shows it and does nothing else.
 pub(super) fn line(text: &str) -> Result<(), CliError> {
+    write(&printable::line(text))
+}
+
+/// Several lines, where the program itself made the line breaks.
+pub(super) fn block(text: &str) -> Result<(), CliError> {
+    write(&printable::block(text))
+}
+
+/// A reader that has gone away is no error of ours.
+fn write(text: &str) -> Result<(), CliError> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::failed(error)),
         _ => Ok(()),
@@ -24,15 +40,22 @@ pub(super) fn line(text: &str) -> Result<(), CliError> {
 
 /// One line on stderr for whoever started this; that nobody can read it is no reason to end.
 pub(super) fn note(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", printable::line(text));
 }
 
-/// Columns with a heading: aligned on a terminal, separated by tabs elsewhere.
+/// Columns with a heading: aligned on a terminal, separated by tabs elsewhere. A tab or line break within a cell is escaped.
 pub(super) fn table<const N: usize>(
     heading: [&str; N],
     rows: &[[String; N]],
 ) -> Result<(), CliError> {
     let aligned = io::stdout().is_terminal();
+    let rows: Vec<[String; N]> = rows
+        .iter()
+        .map(|row| {
+            row.each_ref()
+                .map(|cell| printable::line(cell).into_owned())
+        })
+        .collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([heading[column].len()]).max().unwrap_or(0)
@@ -49,9 +72,9 @@ pub(super) fn table<const N: usize>(
         let separator = if aligned { "  " } else { "\t" };
         cells.join(separator).trim_end().to_owned()
     };
-    line(&render(&heading.map(String::from)))?;
-    for row in rows {
-        line(&render(row))?;
+    write(&render(&heading.map(String::from)))?;
+    for row in &rows {
+        write(&render(row))?;
     }
     Ok(())
 }

@@ -212,7 +212,7 @@ async fn list(args: ListArgs) -> Result<(), CliError> {
             [
                 user.email.clone(),
                 user.id.clone(),
-                printable(&user.name),
+                user.name.clone(),
                 or_dash(user.roles.join(" ")),
                 match user.disabled_at {
                     Some(at) => format!("disabled {}", output::relative(at, now)),
@@ -338,7 +338,7 @@ fn row(session: &Session, now: NumericDate) -> [String; 5] {
         output::relative(session.created_at, now),
         output::relative(session.expires_at, now),
         or_dash(session.ip_address.clone()),
-        or_dash(printable(&session.user_agent)),
+        or_dash(session.user_agent.clone()),
     ]
 }
 
@@ -365,9 +365,4 @@ async fn sign_out(args: SignOutArgs) -> Result<(), CliError> {
 
 fn or_dash(text: String) -> String {
     if text.is_empty() { "-".into() } else { text }
-}
-
-/// What somebody called themselves must not move the terminal's cursor.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }

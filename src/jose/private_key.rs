@@ -11,6 +11,10 @@ use super::algorithm::Algorithm;
 use super::base64url;
 use super::json::{self, JsonError, Value};
 use super::signing::{SigningError, SigningKey};
+use crate::printable;
+
+/// Longest kid of a key that is taken in, in bytes. Those we make ourselves have 43.
+const MAX_KID_BYTES: usize = 256;
 
 /// Why a file holds no key to sign with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +37,11 @@ pub enum ImportError {
     /// A JWK member that is missing, of the wrong type, or not base64url.
     #[error("JWK member `{0}` is missing or not base64url")]
     Member(&'static str),
+    /// A name that could not be told from another one, or has no end. Shows nothing of it.
+    #[error(
+        "its kid {0}; name it with --kid, 1 to {MAX_KID_BYTES} bytes without control or invisible characters"
+    )]
+    Kid(&'static str),
     /// The parts of the key contradict each other, or it is too weak.
     #[error(transparent)]
     Key(#[from] SigningError),
@@ -72,10 +81,25 @@ pub fn read_private_key(
         Algorithm::EdDSA
     });
     let kid = kid.or(found.kid.as_deref());
+    kid.map_or(Ok(()), check_kid)?;
     Ok(ImportedKey {
         key: SigningKey::from_pkcs8(algorithm, &found.pkcs8, kid)?,
         pkcs8: found.pkcs8,
     })
+}
+
+/// A kid is shown in terminals, logs and pages, and goes out in the header of every token.
+fn check_kid(kid: &str) -> Result<(), ImportError> {
+    if kid.is_empty() {
+        return Err(ImportError::Kid("is empty"));
+    }
+    if kid.len() > MAX_KID_BYTES {
+        return Err(ImportError::Kid("is too long"));
+    }
+    if kid.chars().any(printable::is_hazard) {
+        return Err(ImportError::Kid("has control or invisible characters"));
+    }
+    Ok(())
 }
 
 struct Found {

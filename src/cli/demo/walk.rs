@@ -447,7 +447,7 @@ impl Walk {
     }
 
     fn say(&self, line: &str) -> Result<(), CliError> {
-        output::line(line)
+        output::block(line)
     }
 }
 

@@ -27,8 +27,11 @@ pub(super) struct Acknowledged {
     have_it: u64,
     /// Milliseconds from the command to the last of them.
     within_ms: Option<u64>,
-    /// Verifiers that poll, at most.
+    /// Clients that fetched without push while the set could be held: verifiers that poll, at most so many.
     poll: u64,
+    /// How far back those are counted.
+    #[serde(skip)]
+    counted_for: Duration,
     /// Milliseconds until none of them can hold the old set.
     poll_have_it_in_ms: u64,
 }
@@ -72,18 +75,15 @@ impl fmt::Display for Acknowledged {
                 }
             }
         }
+        let last = humantime::format_duration(self.counted_for);
         match self.poll {
-            0 => write!(f, "; none polls"),
+            0 => write!(f, "; nobody polled in the last {last}"),
             poll => {
-                let verb = if poll == 1 {
-                    "verifier polls"
-                } else {
-                    "verifiers poll"
-                };
+                let clients = if poll == 1 { "client" } else { "clients" };
                 let seconds = self.poll_have_it_in_ms.div_ceil(1000);
                 write!(
                     f,
-                    "; {} {verb}: at the latest in {seconds} s",
+                    "; {} {clients} polled in the last {last}: at the latest in {seconds} s",
                     grouped(poll)
                 )
             }
@@ -110,12 +110,17 @@ pub(super) fn ask(
     etag: &str,
     changed_at: Duration,
     wait: Duration,
+    max_age: Duration,
 ) -> Result<Vec<Acknowledged>, CliError> {
     let client = dial::default_client(UrlRule::default()).map_err(CliError::failed)?;
     runtime()?.block_on(async {
         let mut all = Vec::new();
         for &server in servers {
-            all.push(ask_one(&client, server, etag, changed_at, wait).await);
+            let answer = ask_one(&client, server, etag, changed_at, wait).await;
+            all.push(Acknowledged {
+                counted_for: max_age,
+                ..answer
+            });
         }
         Ok(all)
     })
@@ -135,6 +140,7 @@ async fn ask_one(
         have_it: 0,
         within_ms: None,
         poll: 0,
+        counted_for: Duration::ZERO,
         poll_have_it_in_ms: 0,
     };
     loop {
@@ -170,6 +176,7 @@ fn in_force(server: SocketAddr, status: &WatcherStatus, since_change: Duration) 
         have_it: status.back,
         within_ms: status.last_back_ms.map(within),
         poll: status.polls,
+        counted_for: Duration::ZERO,
         poll_have_it_in_ms: status.polls_current_in_ms,
     }
 }

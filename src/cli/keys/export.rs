@@ -30,6 +30,10 @@ pub(super) fn run(args: ExportArgs) -> Result<(), CliError> {
     let ring = store.load()?.ring;
     let Some(kid) = &args.private else {
         let jwks = ring.to_jwks().map_err(CliError::failed)?;
+        if args.common.dry_run {
+            let keys = ring.published().count();
+            return output::line(&format!("would print the public key set of {keys} keys"));
+        }
         let who = by("export");
         let fields = Fields {
             reason: Some("public"),
@@ -37,7 +41,7 @@ pub(super) fn run(args: ExportArgs) -> Result<(), CliError> {
             ..Fields::default()
         };
         audit.write(Event::KeysExported, &fields);
-        return output::line(&jwks);
+        return output::document(&jwks);
     };
     let record = named(&ring, kid)?;
     if !record.stage.needs_private_half() {
@@ -62,5 +66,5 @@ pub(super) fn run(args: ExportArgs) -> Result<(), CliError> {
     if args.common.json {
         return output::json(&serde_json::json!({ "kid": kid, "alg": record.alg, "pkcs8": *pem }));
     }
-    output::line(pem.trim_end())
+    output::block(pem.trim_end())
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, existing_store, warn_of_problems};
+use super::{Looking, existing_store, warn_of_problems};
 use crate::cli::{CliError, output};
 use crate::clock::{Clock, SystemClock};
 use crate::issue::{KeyRecord, KeyRing, RotationPolicy, Stage};
@@ -17,7 +17,7 @@ use crate::store::{KeyStore, StoredKeys};
   keywheel keys list --all --json")]
 pub(in crate::cli) struct ListArgs {
     #[command(flatten)]
-    common: Common,
+    common: Looking,
     /// Also keys that are gone or revoked
     #[arg(long)]
     all: bool,
@@ -69,7 +69,7 @@ pub(super) fn run(args: ListArgs) -> Result<(), CliError> {
     }
     warn_of_problems(&stored.problems);
     if let Err(clock) = stored.ring.check_clock(&policy, now) {
-        eprintln!("keywheel: {clock}");
+        output::note(&format!("keywheel: {clock}"));
     }
     Ok(())
 }

@@ -44,7 +44,17 @@ pub(super) fn run(command: KeysCommand) -> Result<(), CliError> {
     }
 }
 
-/// What every command on keys takes.
+/// What a command takes that looks at keys.
+#[derive(Args)]
+struct Looking {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a command takes that changes keys, or gives them out.
 #[derive(Args)]
 struct Common {
     #[command(flatten)]
@@ -98,7 +108,7 @@ fn show(outcome: &Outcome, common: &Common, more: serde_json::Value) -> Result<(
         show_done(&outcome.done)?;
     }
     for breaks in &outcome.intent.breaks {
-        eprintln!("keywheel: {breaks}");
+        output::note(&format!("keywheel: {breaks}"));
     }
     Ok(())
 }
@@ -151,7 +161,7 @@ fn describe(transition: &Transition) -> String {
 /// Names the ring's keys that cannot be used.
 fn warn_of_problems(problems: &[crate::store::KeyProblem]) {
     for problem in problems {
-        eprintln!("keywheel: {problem}");
+        output::note(&format!("keywheel: {problem}"));
     }
 }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{Common, done_json, existing_store, warn_of_problems};
+use super::{Looking, done_json, existing_store, warn_of_problems};
 use crate::audit::Event;
 use crate::cli::{CliError, output};
 use crate::clock::{Clock, SystemClock};
@@ -23,7 +23,7 @@ use crate::store::KeyStore;
   keywheel keys plan --if-rotated-now")]
 pub(in crate::cli) struct PlanArgs {
     #[command(flatten)]
-    common: Common,
+    common: Looking,
     /// Which key will do what at this moment: RFC 3339, or a time from now like 45d
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     at: Option<Moment>,

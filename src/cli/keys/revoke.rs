@@ -18,7 +18,8 @@ use crate::store::KeyStore;
 /// the set they hold runs out. Says how many watching verifiers have it.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  keywheel keys revoke kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k --reason 'found in a public bucket'
+  keywheel keys revoke kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k \\
+      --reason 'found in a public bucket'
   keywheel keys revoke old-issuer --reason drill --dry-run")]
 pub(in crate::cli) struct RevokeArgs {
     #[command(flatten)]
@@ -68,7 +69,7 @@ pub(super) fn run(args: RevokeArgs) -> Result<(), CliError> {
         true => vec![config.admin_listen],
         false => args.admin.clone(),
     };
-    let acknowledged = acknowledge::ask(&servers, &etag, asked_at, args.wait)?;
+    let acknowledged = acknowledge::ask(&servers, &etag, asked_at, args.wait, policy.jwks_max_age)?;
     if args.common.json {
         return show(&outcome, &args.common, json!({ "servers": acknowledged }));
     }

@@ -65,7 +65,9 @@ pub(super) fn run(args: RewrapArgs) -> Result<(), CliError> {
     for key in &rewrapped {
         match &key.problem {
             None => output::line(&format!("{verb} {}", key.kid))?,
-            Some(problem) => eprintln!("keywheel: {}: left as it is: {problem}", key.kid),
+            Some(problem) => {
+                output::note(&format!("keywheel: {}: left as it is: {problem}", key.kid))
+            }
         }
     }
     output::line(&format!("{verb} the ring"))
