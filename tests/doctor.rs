@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
+use axum::routing::{any, post};
 use http::{HeaderMap, StatusCode};
 use keywheel::{Algorithm, Claims, Verifier};
 use serde_json::json;
@@ -54,6 +54,7 @@ async fn serve_api(issuer: &str, fault: Fault) -> SocketAddr {
         .unwrap();
     let router = Router::new()
         .route("/tasks", any(tasks))
+        .route("/orders", post(tasks))
         .with_state(Api { verifier, fault });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -256,6 +257,16 @@ async fn it_names_what_is_wrong_with_addresses_origins_and_accounts() {
         );
         assert!(outcome.stdout.contains(mend), "{mend}: {outcome:?}");
     }
+    // An address that takes another method is not taken for one without protection.
+    let orders = api.replace("/tasks", "/orders");
+    let outcome = doctor(&home, &issuer, &orders, &[]).await;
+    assert_eq!(outcome.code, 1, "{outcome:?}");
+    assert!(
+        outcome.stdout.contains("✗ the API answers: ") && outcome.stdout.contains("--method POST"),
+        "{outcome:?}"
+    );
+    let outcome = doctor(&home, &issuer, &orders, &["--method", "POST"]).await;
+    assert_eq!(outcome.code, 0, "{outcome:?}");
     home.run(&["users", "disable", "ada@example.com"]);
     let outcome = doctor(&home, &issuer, &api, &["--json"]).await;
     let report: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();

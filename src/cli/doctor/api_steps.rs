@@ -30,6 +30,16 @@ impl Walk {
                 format!("{} {} is not there", self.method, self.api),
                 "name an address of the API that needs a token, with --api and --method",
             ),
+            405 => broken(
+                format!("{} takes no {}", self.api, self.method),
+                match answer.header("allow") {
+                    "" => "name the method that it takes with --method".into(),
+                    allowed => format!(
+                        "it takes {allowed}: name that with --method {}",
+                        preferred(allowed)
+                    ),
+                },
+            ),
             status if status >= 500 => broken(
                 format!("it fails: {}", answer.shown()),
                 "look into the log of the API: it may have no key set yet (is the JWKS URL reachable from there?)",
@@ -125,6 +135,13 @@ impl Walk {
         };
         broken(format!("it refuses a good token: {said}"), mend)
     }
+}
+
+/// Of the methods in `Allow`, the one that most likely needs a token.
+fn preferred(allowed: &str) -> &str {
+    let mut methods = allowed.split(',').map(str::trim);
+    let is_plain = |method: &&str| !matches!(*method, "HEAD" | "OPTIONS" | "TRACE");
+    methods.find(is_plain).unwrap_or(allowed)
 }
 
 fn token_header(token: &str) -> String {
