@@ -3,10 +3,15 @@
 //! Every setting has a default. What is unknown, of the wrong type or unsafe is refused, named with its line.
 
 mod auth;
+mod environment;
 pub mod gate;
+mod hint;
 mod keys;
+mod log;
 mod network;
+mod places;
 mod reading;
+mod warnings;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,8 +21,11 @@ use serde::Deserialize;
 pub use auth::{Accounts, DatabaseConfig, DatabaseUrl, RateLimit, Secret, Sessions};
 pub(crate) use auth::{HOST_PREFIX, SECURE_PREFIX};
 pub use keys::{AudienceConfig, Keys, Tokens};
+pub use log::{Log, LogFormat};
 pub use network::Network;
+pub use places::Sources;
 pub use reading::ConfigError;
+pub use warnings::Warning;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -47,28 +55,9 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// `[log]`
     pub log: Log,
-}
-
-/// `[log]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Log {
-    /// What is logged, in `tracing`'s filter syntax.
-    pub level: String,
-    /// For machines or for people.
-    pub format: LogFormat,
-    /// Failures a second and reason, then summed.
-    pub audit_rate: u32,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// Words.
-    Pretty,
+    /// Where all this came from.
+    #[serde(skip)]
+    pub sources: Sources,
 }
 
 /// A length of time, written like `15m`, `30d` or `1h 30m`.
@@ -99,38 +88,7 @@ impl Default for Config {
             accounts: Accounts::default(),
             database: DatabaseConfig::default(),
             log: Log::default(),
-        }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Log {
-            level: "info".into(),
-            format: LogFormat::Json,
-            audit_rate: crate::audit::DEFAULT_RATE,
-        }
-    }
-}
-
-// === impl Log ===
-
-impl Log {
-    /// For commands that do one thing: warnings, and the audit trail.
-    pub(crate) fn for_commands() -> Self {
-        Log {
-            level: format!("warn,{}=info", crate::audit::TARGET),
-            format: LogFormat::Pretty,
-            ..Log::default()
-        }
-    }
-
-    /// For commands that say themselves what was refused: nothing but errors.
-    pub(crate) fn quiet() -> Self {
-        Log {
-            level: "error".into(),
-            format: LogFormat::Pretty,
-            ..Log::default()
+            sources: Sources::default(),
         }
     }
 }
@@ -147,6 +105,40 @@ pub(crate) fn operator() -> String {
         Ok(process) => format!("uid {}", process.uid()),
         Err(_) => "unknown".into(),
     })
+}
+
+/// Whether colours are welcome on a terminal, by what the environment says of it.
+#[expect(clippy::disallowed_methods, reason = "here the environment is read")]
+pub(crate) fn wants_color() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !refused && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// The variables with our prefix that `keywheel gate`, which reads none, is started with.
+#[expect(clippy::disallowed_methods, reason = "here the environment is read")]
+pub(crate) fn ignored_variables() -> Vec<String> {
+    environment::ignored(std::env::vars_os().map(|(name, _)| name))
+}
+
+/// How many threads a runtime is to have: what `TOKIO_WORKER_THREADS` says, which tokio itself would panic over where it is no
+/// number.
+///
+/// # Errors
+/// [`ConfigError`] names the variable.
+#[expect(clippy::disallowed_methods, reason = "here the environment is read")]
+pub(crate) fn worker_threads() -> Result<usize, ConfigError> {
+    const NAME: &str = "TOKIO_WORKER_THREADS";
+    let Some(value) = std::env::var_os(NAME) else {
+        return Ok(std::thread::available_parallelism().map_or(1, |n| n.get()));
+    };
+    let number = value.to_str().and_then(|text| text.trim().parse().ok());
+    match number.filter(|number| (1..=1024).contains(number)) {
+        Some(number) => Ok(number),
+        None => Err(ConfigError {
+            place: format!("environment variable {NAME}"),
+            why: "must be a number between 1 and 1024".into(),
+        }),
+    }
 }
 
 // === impl Config ===
@@ -182,9 +174,23 @@ impl Config {
         if rest.contains("//") {
             return refuse("issuer", "must not have two slashes in its path");
         }
+        if self.listen.port() != 0 && overlap(self.listen, self.admin_listen) {
+            return refuse(
+                "admin_listen",
+                "must not be the address of `listen`: the two listeners need a port each",
+            );
+        }
+        self.log.check()?;
         self.check_keys()?;
         self.check_auth()
     }
+}
+
+/// Whether two listeners cannot both have their address.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    let same_family = one.is_ipv4() == other.is_ipv4();
+    one.port() == other.port() && (one.ip() == other.ip() || (any && same_family))
 }
 
 fn in_range(

@@ -50,7 +50,7 @@ pub(crate) fn json(document: &str) -> Cow<'_, str> {
 /// A line of a log, JSON or words, with `\u202e` for every hazard that is not ASCII.
 #[cfg(feature = "server")]
 pub(crate) fn beyond_ascii(line: &str) -> Cow<'_, str> {
-    escaped(line, |c| c.is_ascii(), |c, out| unicode(c, out))
+    escaped(line, |c| c.is_ascii(), unicode)
 }
 
 fn unicode(c: char, out: &mut String) {

@@ -187,7 +187,7 @@ async fn a_planted_session_of_somebody_else_is_refused_and_locks_nobody_out() {
             let reply = browser.get(endpoint).await;
             match endpoint {
                 "/token" => {
-                    assert_eq!((reply.status, reply.code().as_str()), (401, "UNAUTHORIZED"))
+                    assert_eq!((reply.status, reply.code().as_str()), (401, "UNAUTHORIZED"));
                 }
                 _ => assert_eq!(reply.text, "null"),
             }

@@ -210,3 +210,54 @@ fn whoever_reads_slowly_or_never_ends_a_request_keeps_no_service_from_ending() {
         assert!(started.elapsed() < ENDS_WITHIN, "{:?}", started.elapsed());
     }
 }
+
+/// A service by this `[log]`, after a wrong password.
+fn log_after_a_wrong_password(log: &str) -> (String, String) {
+    let home = Home::new();
+    let mut config = std::fs::read_to_string(home.config()).unwrap();
+    config.push_str(&format!("[log]\n{log}\n"));
+    std::fs::write(home.config(), config).unwrap();
+    let service = home.serve();
+    let wrong = json!({ "email": "ada@example.com", "password": "wrong" });
+    let answer = post(service.public, "/api/auth/sign-in/email", &wrong, &[]);
+    assert_eq!(answer.status, 401, "{}", answer.body);
+    let started = service.started.clone();
+    (started, service.into_log())
+}
+
+fn events(log: &str, event: &str) -> usize {
+    let lines = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["event"] == event).count()
+}
+
+#[test]
+fn no_level_of_the_log_silences_the_audit_trail() {
+    for log in [
+        "level = \"off\"",
+        "level = \"error\"\nformat = \"pretty\"",
+        "level = \"keywheel=off\"",
+        "level = \"warn,keywheel::audit=info\"",
+        "level = \"trace,[answer]=off\"",
+    ] {
+        let (started, written) = log_after_a_wrong_password(log);
+        assert_eq!(events(&written, "sign_in_failed"), 1, "{log}: {written}");
+        assert!(!started.contains("log.audit"), "{log}: {started}");
+    }
+    let issuer = Home::new().serve();
+    let gate = gate(&issuer, "off");
+    assert_eq!(get(gate.public, "/verify").status, 401);
+    assert_eq!(events(&gate.into_log(), "verification_failed"), 1);
+}
+
+#[test]
+fn the_audit_trail_has_a_switch_of_its_own_and_start_says_that_it_is_off() {
+    let (started, written) = log_after_a_wrong_password("audit = false");
+    assert_eq!(events(&written, "sign_in_failed"), 0, "{written}");
+    assert!(started.contains("warning: log.audit: "), "{started}");
+    assert!(started.contains("write audit = true"), "{started}");
+    let (started, written) = log_after_a_wrong_password("audit = true");
+    assert_eq!(events(&written, "sign_in_failed"), 1, "{written}");
+    assert!(!started.contains("log.audit"), "{started}");
+}

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::serve::{Interrupt, within_stop};
-use super::{CliError, output, runtime, telemetry};
+use super::{CliError, check, output, runtime, telemetry};
 use crate::audit::Recent;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::gate::{GateConfig, IssuerConfig};
@@ -62,6 +62,9 @@ pub(super) struct GateArgs {
     /// Only check the configuration and say what it comes to
     #[arg(long)]
     check: bool,
+    /// Print what --check finds as JSON
+    #[arg(long, requires = "check")]
+    json: bool,
 }
 
 // === impl GateArgs ===
@@ -112,6 +115,8 @@ pub(super) fn run(args: GateArgs) -> Result<(), CliError> {
             return check(&args, &config, &metrics, &recent);
         }
         telemetry::start(&config.log)?.counted(&metrics);
+        let notes: Vec<String> = check::ignored_by_gate().into_iter().collect();
+        check::say(&config.warnings(), &notes);
         let mut interrupt = Interrupt::listen()?;
         let verifier = build(&config, &metrics, &recent)?;
         let gate = Gate::new(decide_by(&config, verifier, &args.name())?);
@@ -164,10 +169,11 @@ fn check(
 ) -> Result<(), CliError> {
     let verifier = build(config, metrics, recent)?;
     let rules = decide_by(config, verifier, &args.name())?;
-    for line in rules.rules.ambiguities() {
-        output::line(&format!("note: {line}"))?;
-    }
-    output::line("the configuration is good")
+    let mut warnings = config.warnings();
+    let ambiguities = rules.rules.ambiguities();
+    warnings.extend(ambiguities.into_iter().map(check::ambiguity));
+    let notes: Vec<String> = check::ignored_by_gate().into_iter().collect();
+    check::report(&warnings, &notes, args.json)
 }
 
 /// What went before stays in sight when the verifier is another: it counts and remembers where the old one did.
@@ -273,6 +279,18 @@ impl Reload {
         if (config.listen, config.admin_listen) != (self.running.listen, self.running.admin_listen)
         {
             tracing::warn!("listeners do not move while the gate runs; start it anew for that");
+        }
+        let log = |config: &GateConfig| {
+            let log = &config.log;
+            (log.level.clone(), log.format, log.audit)
+        };
+        if log(&config) != log(&self.running) {
+            tracing::warn!(
+                "level, format and audit of [log] do not change while the gate runs; start it anew for that"
+            );
+        }
+        for warning in config.warnings() {
+            tracing::warn!(setting = %warning.setting, hint = %warning.hint, "{}", warning.why);
         }
         for line in rules.rules.ambiguities() {
             tracing::warn!("{line}");

@@ -2,10 +2,12 @@
 //!
 //! Exit codes: 0 done; 1 the answer is no; 2 wrong usage or configuration; 3 could not do it.
 
+mod check;
 mod demo;
 mod doctor;
 mod explain;
 mod gate;
+mod help;
 mod keys;
 mod log_writer;
 mod output;
@@ -122,7 +124,11 @@ impl From<RotationError> for CliError {
 
 /// Runs the command that the process was called with.
 pub fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let cli = match help::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => return help::show(&error),
+    };
+    let outcome = match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Gate(args) => gate::run(args),
@@ -162,5 +168,8 @@ fn key_store(config: &Config, make: bool) -> Result<Box<dyn KeyStore>, CliError>
 
 /// A runtime for the commands that need one.
 fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
-    tokio::runtime::Runtime::new().map_err(CliError::failed)
+    let threads = crate::config::worker_threads()?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let built = builder.worker_threads(threads).enable_all().build();
+    built.map_err(CliError::failed)
 }

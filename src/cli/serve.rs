@@ -9,7 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::service::SigningIn;
-use super::{CliError, ConfigArgs, key_store, output, runtime, telemetry};
+use super::{CliError, ConfigArgs, check, key_store, output, runtime, telemetry};
 use crate::audit::{AuditLog, Recent};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
@@ -35,15 +35,23 @@ pub(super) struct ServeArgs {
     /// Only check the configuration and say what it comes to
     #[arg(long)]
     check: bool,
+    /// Print what --check finds as JSON
+    #[arg(long, requires = "check")]
+    json: bool,
 }
 
 pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
     let config = args.config.load()?;
-    config.wrapping_keys()?;
+    let sealed = !config.wrapping_keys()?.is_empty();
+    let mut warnings = config.warnings();
+    warnings.extend(config.sealing_warning(sealed));
+    let mut notes = vec![config.places()];
+    notes.extend(check::passed_over(&config.sources.passed_over));
     if args.check {
-        return output::line("the configuration is good");
+        return check::report(&warnings, &notes, args.json);
     }
     let losses = telemetry::start(&config.log)?;
+    check::say(&warnings, &notes);
     raise_file_limit();
     let runtime = runtime()?;
     runtime.block_on(async {

@@ -23,20 +23,24 @@ const ALGORITHMS: &[Algorithm] = Algorithm::ALL;
 
 /// Say whether a token is good, and if not, why
 #[derive(Args)]
-#[command(after_help = "Examples:
+#[command(
+    override_usage = "keywheel verify [OPTIONS] --audience <AUD> <TOKEN>\n       keywheel verify --cases <FILE>",
+    after_help = "Examples:
   keywheel verify --issuer https://auth.example.com --audience orders-api eyJhbGciOi…
-  keywheel token --sub u --aud api | keywheel verify --jwks http://localhost:3001/.well-known/jwks.json --audience api -
+  keywheel token --sub u --aud api |
+      keywheel verify --jwks http://localhost:3001/.well-known/jwks.json --audience api -
   keywheel verify --cases cases.jsonl
 
 Each line of a cases file is {id, token, jwks, config: {issuer, audience, algorithms, now, leeway, require, typ?}}; each line
-of the answer is {id, ok, reason, claims}.")]
+of the answer is {id, ok, reason, claims}."
+)]
 pub(super) struct VerifyArgs {
     /// The token, or - to read it from standard input
     #[arg(value_name = "TOKEN", required_unless_present = "cases")]
     token: Option<String>,
     #[command(flatten)]
     target: Target,
-    /// The audience the token must be meant for
+    /// The audience the token must be meant for; required, but for --cases
     #[arg(long, value_name = "AUD", required_unless_present = "cases")]
     audience: Option<String>,
     /// Print JSON
@@ -116,7 +120,7 @@ fn report(args: &VerifyArgs, outcome: Result<Verified<Claims>, Reject>) -> Resul
             if args.json {
                 return output::json(&Answer::accepted(None, &token)?);
             }
-            output::line(token.payload())
+            output::document(token.payload())
         }
         Err(reject) => {
             if args.json {
@@ -187,10 +191,10 @@ fn read_set(path: &str) -> Result<JwkSet, CliError> {
     let set = JwkSet::parse(&document)
         .map_err(|error| CliError::Usage(format!("--jwks {path}: {error}")))?;
     for key in &set.skipped {
-        eprintln!(
+        output::note(&format!(
             "keywheel: {path}: key {} is of no use: {}",
             key.index, key.error
-        );
+        ));
     }
     Ok(set)
 }
@@ -328,7 +332,7 @@ fn run_cases(path: &std::path::Path) -> Result<(), CliError> {
             Err(reject) => Answer::refused(Some(&case.id), reject),
         };
         let answer = serde_json::to_string(&answer).map_err(CliError::failed)?;
-        output::line(&answer)?;
+        output::document(&answer)?;
     }
     Ok(())
 }

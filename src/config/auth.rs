@@ -50,21 +50,49 @@ pub struct Accounts {
     /// Passwords that may wait for that; beyond it the answer is 503.
     pub hashes_waiting: usize,
     /// Attempts from one address.
+    #[serde(deserialize_with = "address_limit")]
     pub rate_limit: RateLimit,
     /// Attempts on one account.
+    #[serde(deserialize_with = "account_limit")]
     pub account_rate_limit: RateLimit,
     /// More fields of a user, by name.
     pub fields: BTreeMap<String, ProfileField>,
 }
 
 /// So many attempts in so long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
     /// How long.
     pub window: Span,
     /// How many; 0 for no limit.
     pub attempts: u32,
+}
+
+/// A [`RateLimit`] as written: what is left out is as it is by default.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenLimit {
+    window: Option<Span>,
+    attempts: Option<u32>,
+}
+
+// === impl WrittenLimit ===
+
+impl WrittenLimit {
+    fn or(self, usual: RateLimit) -> RateLimit {
+        RateLimit {
+            window: self.window.unwrap_or(usual.window),
+            attempts: self.attempts.unwrap_or(usual.attempts),
+        }
+    }
+}
+
+fn address_limit<'de, D: serde::Deserializer<'de>>(written: D) -> Result<RateLimit, D::Error> {
+    Ok(WrittenLimit::deserialize(written)?.or(Accounts::default().rate_limit))
+}
+
+fn account_limit<'de, D: serde::Deserializer<'de>>(written: D) -> Result<RateLimit, D::Error> {
+    Ok(WrittenLimit::deserialize(written)?.or(Accounts::default().account_rate_limit))
 }
 
 /// `[database]`
@@ -154,6 +182,14 @@ impl Config {
                     "must name origins: a wildcard would let every site act for its visitors",
                 );
             }
+            if origin.contains('*') {
+                return Err((
+                    "trusted_origins",
+                    format!(
+                        "has `{origin}`, which no browser's origin ever equals; name each origin whole, like \"https://app.example.com\""
+                    ),
+                ));
+            }
             if origin_of(origin).as_deref() != Some(origin) {
                 return Err((
                     "trusted_origins",
@@ -184,6 +220,17 @@ impl Config {
                     "sessions.old_cookie_prefix",
                     "is what sessions.cookie_prefix is today; take it away",
                 );
+            }
+        }
+        for prefix in ["__Host-", "__Secure-"] {
+            let has_it = sessions.cookie_prefix.get(..prefix.len());
+            if has_it.is_some_and(|start| start.eq_ignore_ascii_case(prefix)) && !self.is_https() {
+                return Err((
+                    "sessions.cookie_prefix",
+                    format!(
+                        "begins with `{prefix}`, and browsers keep such a cookie from https alone: the issuer must be an https URL for it"
+                    ),
+                ));
             }
         }
         if sessions
@@ -408,6 +455,23 @@ mod tests {
         for (text, words) in [
             ("trusted_origins = [\"*\"]", "wildcard"),
             ("trusted_origins = [\"https://a.test/\"]", "no origin"),
+            (
+                "trusted_origins = [\"https://*.a.test\"]",
+                "no browser's origin",
+            ),
+            (
+                "[sessions]\ncookie_prefix = \"__Host-x\"",
+                "from https alone",
+            ),
+            (
+                "[sessions]\ncookie_prefix = \"__secure-x\"",
+                "from https alone",
+            ),
+            (
+                "admin_listen = \"127.0.0.1:3001\"",
+                "the address of `listen`",
+            ),
+            ("listen = \"0.0.0.0:9301\"", "the address of `listen`"),
             ("trusted_proxies = [\"10.0.0.0/99\"]", "no network"),
             ("[sessions]\nrenew_after = \"8d\"", "less than sessions.ttl"),
             ("[sessions]\ncookie_prefix = \"a;b\"", "letters"),

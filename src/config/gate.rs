@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::reading::{ConfigError, line_at, one_line};
+use super::reading::{ConfigError, file_error, line_of};
 use super::{Log, Span};
 use crate::http::gate::{Access, Rule, Rules, Unavailable};
 use crate::jose::Algorithm;
@@ -128,12 +128,14 @@ impl GateConfig {
     /// # Errors
     /// As [`load`](Self::load).
     pub fn parse(text: &str, name: &str) -> Result<Self, ConfigError> {
-        let config: GateConfig = toml::from_str(text).map_err(|error| ConfigError {
-            place: match error.span() {
-                Some(span) => format!("{name}:{}", line_at(text, span.start)),
+        let config: GateConfig =
+            toml::from_str(text).map_err(|error| file_error(text, name, &error))?;
+        config.log.check().map_err(|(setting, why)| ConfigError {
+            place: match line_of(text, setting) {
+                Some(line) => format!("{name}:{line}"),
                 None => name.to_owned(),
             },
-            why: one_line(error.message()),
+            why: format!("{setting} {why}"),
         })?;
         config.rules(name)?;
         Ok(config)

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::reading::{ConfigError, WRAPPING_KEYS};
+use super::environment::{WRAPPING_KEYS, place_of};
+use super::reading::ConfigError;
 use super::{Config, Span, in_range};
 use crate::issue::{Audience, RotationPolicy, TokenSettings};
 use crate::jose::Algorithm;
@@ -166,10 +167,18 @@ impl Config {
     /// [`ConfigError`] names the variable, or the setting and the file; never a key.
     #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn wrapping_keys(&self) -> Result<WrappingKeys, ConfigError> {
-        let (place, text) = match (std::env::var(WRAPPING_KEYS), &self.keys.wrapping_keys_file) {
-            (Ok(text), _) => (format!("environment variable {WRAPPING_KEYS}"), text),
-            (Err(_), None) => return Ok(WrappingKeys::default()),
-            (Err(_), Some(path)) => {
+        let variable = std::env::var_os(WRAPPING_KEYS).map(std::ffi::OsString::into_string);
+        let (place, text) = match (variable, &self.keys.wrapping_keys_file) {
+            (Some(Ok(text)), _) => (place_of(WRAPPING_KEYS), text),
+            // Not as if it were unset: private keys would then be kept as they are.
+            (Some(Err(_)), _) => {
+                return Err(ConfigError {
+                    place: place_of(WRAPPING_KEYS),
+                    why: "its value is not UTF-8".into(),
+                });
+            }
+            (None, None) => return Ok(WrappingKeys::default()),
+            (None, Some(path)) => {
                 let place = format!("keys.wrapping_keys_file: {}", path.display());
                 match std::fs::read_to_string(path) {
                     Ok(text) => (place, text),

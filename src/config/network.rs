@@ -1,5 +1,6 @@
 //! `Network`: a range of addresses, as settings name whom to trust.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::Deserialize;
@@ -31,6 +32,14 @@ impl Network {
         }
     }
 
+    pub(super) fn bits(&self) -> u8 {
+        self.bits
+    }
+
+    pub(super) fn is_v4(&self) -> bool {
+        self.address.is_ipv4()
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
@@ -40,6 +49,12 @@ impl Network {
         let most = if address.is_ipv4() { 32 } else { 128 };
         let bits = bits.map_or(Some(most), |bits| bits.parse().ok())?;
         (bits <= most).then_some(Network { address, bits })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
     }
 }
 

@@ -4,13 +4,12 @@ use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize as _;
+use toml::Table;
 
 use super::Config;
+use super::environment::{self, Environment, Variable};
+use super::hint::{setting_at, with_nearest};
 
-/// `KEYWHEEL_SECTION__KEY` overrides `key` in `[section]`.
-const ENVIRONMENT_PREFIX: &str = "KEYWHEEL_";
-/// Secrets, and so no setting: they are never part of a [`Config`].
-pub(super) const WRAPPING_KEYS: &str = "KEYWHEEL_WRAPPING_KEYS";
 /// The file that is read if it is there and no other is named.
 const DEFAULT_FILE: &str = "keywheel.toml";
 
@@ -38,10 +37,11 @@ impl Config {
     /// As [`load`](Self::load).
     #[expect(clippy::disallowed_methods, reason = "here the environment is read")]
     pub fn from_process(named: Option<&Path>) -> Result<Self, ConfigError> {
-        Self::load(named, std::env::vars())
+        Self::load(named, environment::ours(std::env::vars_os())?)
     }
 
-    /// The file `named`, or `keywheel.toml` if that is there, or the defaults; then `environment` over it.
+    /// The file `named`, or `keywheel.toml` if that is there, or the defaults; then `environment` over it. Relative paths go by
+    /// the folder of the file.
     ///
     /// # Errors
     /// [`ConfigError`] names the file, the line and the setting, or the variable.
@@ -50,22 +50,26 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
         let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+        let name = path.display().to_string();
         let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => {
-                String::new()
-            }
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => None,
             Err(error) => {
                 return Err(ConfigError {
-                    place: path.display().to_string(),
+                    place: name,
                     why: error.to_string(),
                 });
             }
         };
-        Self::parse(&text, &path.display().to_string(), environment)
+        let shown = text.as_deref().unwrap_or_default();
+        let (mut config, environment) = Self::read(shown, &name, environment)?;
+        if let Some(text) = &text {
+            config.settle(path, text, &environment)?;
+        }
+        Ok(config)
     }
 
-    /// As [`load`](Self::load), from the text of a file called `name`.
+    /// As [`load`](Self::load), from the text of a file called `name`; its paths stay as they are written.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -74,75 +78,117 @@ impl Config {
         name: &str,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let at_line = |error: &toml::de::Error| match error.span() {
-            Some(span) => format!("{name}:{}", line_at(text, span.start)),
-            None => name.to_owned(),
-        };
-        let in_file: Config = toml::from_str(text).map_err(|error| ConfigError {
-            place: at_line(&error),
-            why: one_line(error.message()),
-        })?;
-        in_file.check().map_err(|(setting, why)| ConfigError {
-            place: match line_of(text, setting) {
-                Some(line) => format!("{name}:{line}"),
-                None => name.to_owned(),
-            },
-            why: format!("{setting} {why}"),
-        })?;
+        Ok(Self::read(text, name, environment)?.0)
+    }
 
-        let mut table: toml::Table = toml::from_str(text).map_err(|error| ConfigError {
-            place: at_line(&error),
-            why: one_line(error.message()),
-        })?;
-        let mut config = in_file;
-        for (variable, value) in environment {
-            let Some(setting) = variable.strip_prefix(ENVIRONMENT_PREFIX) else {
-                continue;
-            };
-            if variable == WRAPPING_KEYS {
-                continue;
-            }
-            let refused = |why: String| ConfigError {
-                place: format!("environment variable {variable}"),
-                why,
-            };
-            let path: Vec<String> = setting
-                .to_ascii_lowercase()
-                .split("__")
-                .map(Into::into)
-                .collect();
-            override_setting(&mut table, &path, &value).map_err(&refused)?;
-            config = Config::deserialize(table.clone())
-                .map_err(|error| refused(one_line(error.message())))?;
-            config
-                .check()
-                .map_err(|(setting, why)| refused(format!("{setting} {why}")))?;
+    fn read(
+        text: &str,
+        name: &str,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(Self, Environment), ConfigError> {
+        let in_file: Config =
+            toml::from_str(text).map_err(|error| file_error(text, name, &error))?;
+        let table: Table = toml::from_str(text).map_err(|error| file_error(text, name, &error))?;
+        let environment = Environment::read(variables, &table)?;
+        let all: Vec<&Variable> = environment.variables.iter().collect();
+        // The file's own values decide only once nothing overrides them any more.
+        let read = match all.is_empty() {
+            true => in_file.checked(),
+            false => merge(&table, &all),
+        };
+        let mut config = match read {
+            Ok(config) => config,
+            Err(_) => return Err(blame(text, name, &table, all)),
+        };
+        config.sources.passed_over = environment.passed_over.clone();
+        Ok((config, environment))
+    }
+
+    fn checked(self) -> Result<Self, Wrong> {
+        match self.check() {
+            Ok(()) => Ok(self),
+            Err((setting, why)) => Err(Wrong {
+                setting: Some(setting),
+                why: format!("{setting} {why}"),
+            }),
         }
-        Ok(config)
     }
 }
 
-/// Puts `value` at `path`, as TOML if it reads as such, else as a string: a bare word needs no quotes in the environment.
-fn override_setting(table: &mut toml::Table, path: &[String], value: &str) -> Result<(), String> {
-    let (name, sections) = match path.split_last() {
-        Some(split) => split,
-        None => return Err("names no setting".into()),
-    };
-    let mut table = table;
-    for section in sections {
-        table = table
-            .entry(section.clone())
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()))
-            .as_table_mut()
-            .ok_or_else(|| format!("`{section}` is not a section"))?;
+/// Why settings make no configuration.
+struct Wrong {
+    /// The one that is wrong, where it is known.
+    setting: Option<&'static str>,
+    why: String,
+}
+
+/// The file with variables over it, checked.
+fn merge(file: &Table, variables: &[&Variable]) -> Result<Config, Wrong> {
+    let wrong = |why| Wrong { setting: None, why };
+    let mut table = file.clone();
+    for variable in variables {
+        variable.apply(&mut table).map_err(wrong)?;
     }
-    let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
-    let value = parsed
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| toml::Value::String(value.into()));
-    table.insert(name.clone(), value);
-    Ok(())
+    let config = Config::deserialize(table).map_err(|error| wrong(one_line(error.message())))?;
+    config.checked()
+}
+
+/// Names who is at fault: the fewest variables that are enough to make it wrong, or the file, if it is so without any.
+fn blame(text: &str, name: &str, table: &Table, mut variables: Vec<&Variable>) -> ConfigError {
+    for index in (0..variables.len()).rev() {
+        let mut fewer = variables.clone();
+        fewer.remove(index);
+        if merge(table, &fewer).is_err() {
+            variables = fewer;
+        }
+    }
+    let wrong = match merge(table, &variables) {
+        Err(wrong) => wrong,
+        // Not reached: every set that was kept is wrong.
+        Ok(_) => Wrong {
+            setting: None,
+            why: "cannot be used".into(),
+        },
+    };
+    let place = match &variables[..] {
+        [] => match wrong.setting.and_then(|setting| line_of(text, setting)) {
+            Some(line) => format!("{name}:{line}"),
+            None => name.to_owned(),
+        },
+        [one] => environment::place_of(&one.name),
+        several => {
+            let names: Vec<&str> = several.iter().map(|one| one.name.as_str()).collect();
+            format!("environment variables {}", names.join(" and "))
+        }
+    };
+    let why = match &variables[..] {
+        // What deserializing says does not name the field.
+        [one] if wrong.setting.is_none() && wrong.why.starts_with("invalid") => {
+            format!("{}: {}", one.path.join("."), wrong.why)
+        }
+        _ => with_nearest(wrong.why),
+    };
+    ConfigError { place, why }
+}
+
+/// What is wrong with a file's text, with its line and the setting.
+pub(super) fn file_error(text: &str, name: &str, error: &toml::de::Error) -> ConfigError {
+    let why = one_line(error.message());
+    let Some(span) = error.span() else {
+        return ConfigError {
+            place: name.to_owned(),
+            why,
+        };
+    };
+    let place = format!("{name}:{}", line_at(text, span.start));
+    let is_of_a_value = !why.starts_with("unknown field") && !why.starts_with("missing field");
+    let why = match setting_at(text, span.start) {
+        Some(setting) if is_of_a_value && toml::from_str::<Table>(text).is_ok() => {
+            format!("{setting}: {why}")
+        }
+        _ => with_nearest(why),
+    };
+    ConfigError { place, why }
 }
 
 pub(super) fn line_at(text: &str, offset: usize) -> usize {
@@ -150,7 +196,7 @@ pub(super) fn line_at(text: &str, offset: usize) -> usize {
 }
 
 /// The line on which `section.key` is set, for a message; the last one, if several are.
-fn line_of(text: &str, setting: &str) -> Option<usize> {
+pub(super) fn line_of(text: &str, setting: &str) -> Option<usize> {
     let (section, key) = setting.rsplit_once('.').unwrap_or(("", setting));
     let mut current = String::new();
     let mut found = None;
@@ -207,7 +253,7 @@ mod tests {
             ),
             (
                 "[keys]\n\nalgorithms = [\"HS256\"]",
-                "keywheel.toml:3: `HS256` is no signature algorithm",
+                "keywheel.toml:3: keys.algorithms: `HS256` is no signature algorithm",
             ),
             (
                 "[keys]\nalgorithms = [\"ES256\"]",
@@ -223,9 +269,12 @@ mod tests {
             ),
             (
                 "[keys]\njwks_max_age = 600",
-                "keywheel.toml:2: invalid type",
+                "keywheel.toml:2: keys.jwks_max_age: invalid type",
             ),
-            ("[keys]\njwks_max_age = \"soon\"", "keywheel.toml:2: "),
+            (
+                "[keys]\njwks_max_age = \"soon\"",
+                "keywheel.toml:2: keys.jwks_max_age: ",
+            ),
             (
                 "[keys]\nrotate_every = \"1m\"",
                 "keywheel.toml:2: keys.rotate_every must be at least",
@@ -242,10 +291,10 @@ mod tests {
                 "issuer = \"https://a.example/\"",
                 "keywheel.toml:1: issuer must have no slash",
             ),
-            ("listen = \"3001\"", "keywheel.toml:1: "),
+            ("listen = \"3001\"", "keywheel.toml:1: listen: "),
             (
                 "[log]\nformat = \"xml\"",
-                "keywheel.toml:2: unknown variant `xml`, expected `json` or `pretty`",
+                "keywheel.toml:2: log.format: unknown variant `xml`, expected `json` or `pretty`",
             ),
             (
                 "[[audience]]\nname = \"a\"\n[[audience]]\nname = \"a\"",
@@ -300,5 +349,148 @@ mod tests {
             let error = parse("listen = \"127.0.0.1:1\"", &[(variable, value)]).unwrap_err();
             assert!(error.starts_with(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn variables_are_applied_together_and_in_any_order_come_to_the_same() {
+        let both = [
+            ("KEYWHEEL_TOKENS__TTL", "2d"),
+            ("KEYWHEEL_TOKENS__MAX_TTL", "3d"),
+        ];
+        let config = parse("", &both).unwrap();
+        assert_eq!(config.tokens.ttl.0.as_secs(), 2 * 24 * 3600);
+        assert_eq!(parse("", &[both[1], both[0]]), Ok(config));
+        // The file's own values count only once nothing overrides them.
+        assert!(parse("[tokens]\nttl = \"2d\"", &both[1..]).is_ok());
+        let alone = parse("", &both[..1]).unwrap_err();
+        let named = "environment variable KEYWHEEL_TOKENS__TTL: tokens.ttl must be at most";
+        assert!(alone.starts_with(named), "{alone}");
+        // Of several, those are named that are enough to make it wrong.
+        let among = parse(
+            "",
+            &[
+                ("KEYWHEEL_LISTEN", "127.0.0.1:5"),
+                both[0],
+                ("KEYWHEEL_KEYS__STORE", "x"),
+            ],
+        );
+        assert!(among.unwrap_err().starts_with(named));
+        // What is wrong in the file stays the file's fault.
+        let file = parse("[tokens]\nttl = \"2d\"", &[("KEYWHEEL_KEYS__STORE", "x")]).unwrap_err();
+        assert!(file.starts_with("keywheel.toml:2: tokens.ttl"), "{file}");
+    }
+
+    #[test]
+    fn names_are_found_whatever_their_case() {
+        let file = "[accounts.fields.softwareBackground]\ntype = \"string\"";
+        let required = |text: &str, variables: &[(&str, &str)], name: &str| {
+            parse(text, variables).map(|config| config.accounts.fields[name].required)
+        };
+        for name in [
+            "KEYWHEEL_ACCOUNTS__FIELDS__SOFTWAREBACKGROUND__REQUIRED",
+            "KEYWHEEL_ACCOUNTS__FIELDS__softwareBackground__REQUIRED",
+            "KEYWHEEL_accounts__Fields__softwarebackground__required",
+        ] {
+            assert_eq!(
+                required(file, &[(name, "true")], "softwareBackground"),
+                Ok(true),
+                "{name}"
+            );
+        }
+        let own_case = [
+            ("KEYWHEEL_ACCOUNTS__FIELDS__NICKNAME__REQUIRED", "true"),
+            ("KEYWHEEL_ACCOUNTS__FIELDS__nickName__TYPE", "string"),
+        ];
+        assert_eq!(required("", &own_case, "nickName"), Ok(true));
+        let capitals = [(
+            "KEYWHEEL_ACCOUNTS__FIELDS__NICKNAME",
+            "{ type = \"string\" }",
+        )];
+        assert_eq!(required("", &capitals, "nickname"), Ok(false));
+    }
+
+    #[test]
+    fn what_a_variable_cannot_set_is_said_with_what_could_be_meant() {
+        for (text, variables, expected) in [
+            (
+                "",
+                &[("KEYWHEEL_TOKEN__TTL", "2d")][..],
+                "environment variable KEYWHEEL_TOKEN__TTL: unknown field `token`",
+            ),
+            ("", &[("KEYWHEEL_LISSEN", "x")], "did you mean `listen`?"),
+            ("lissen = 1", &[], "did you mean `listen`?"),
+            ("", &[("KEYWHEEL_PORT", "3001")], "unknown field `port`"),
+            (
+                "",
+                &[("KEYWHEEL_AUDIENCE__NAME", "x")],
+                "KEYWHEEL_AUDIENCE='[{ name = \"orders-api\" }]'",
+            ),
+            (
+                "",
+                &[("KEYWHEEL_LOG__AUDIT_RATE", "many")],
+                "environment variable KEYWHEEL_LOG__AUDIT_RATE: log.audit_rate: invalid type",
+            ),
+            (
+                "",
+                &[
+                    ("KEYWHEEL_LISTEN", "127.0.0.1:1"),
+                    ("KEYWHEEL_listen", "127.0.0.1:2"),
+                ],
+                "environment variables KEYWHEEL_listen and KEYWHEEL_LISTEN: both set listen",
+            ),
+            ("", &[("KEYWHEEL_", "x")], "names no setting"),
+            ("", &[("KEYWHEEL_KEYS__", "x")], "names no setting"),
+        ] {
+            let error = parse(text, variables).unwrap_err();
+            assert!(error.contains(expected), "{variables:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_set_whole_and_a_section_with_some_of_its_members() {
+        let config = parse(
+            "",
+            &[
+                (
+                    "KEYWHEEL_AUDIENCE",
+                    "[{ name = \"orders-api\", scopes = [\"x\"] }]",
+                ),
+                ("KEYWHEEL_ACCOUNTS__RATE_LIMIT__ATTEMPTS", "7"),
+                ("KEYWHEEL_ACCOUNTS__ARGON2__ITERATIONS", "3"),
+                ("KEYWHEEL_KEYS", "{ store = \"a\", jwks_max_age = \"5m\" }"),
+                ("KEYWHEEL_KEYS__STORE", "b"),
+            ],
+        )
+        .unwrap();
+        let usual = Config::default();
+        assert_eq!(config.audience[0].name, "orders-api");
+        assert_eq!(config.accounts.rate_limit.attempts, 7);
+        assert_eq!(
+            config.accounts.rate_limit.window,
+            usual.accounts.rate_limit.window
+        );
+        assert_eq!(config.accounts.argon2.iterations, 3);
+        assert_eq!(
+            config.accounts.argon2.memory_kib,
+            usual.accounts.argon2.memory_kib
+        );
+        assert_eq!(config.keys.store, Path::new("b"));
+        assert_eq!(config.keys.jwks_max_age.0.as_secs(), 300);
+        let in_file = parse("[accounts]\naccount_rate_limit = { attempts = 5 }", &[]).unwrap();
+        let window = usual.accounts.account_rate_limit.window;
+        assert_eq!(in_file.accounts.account_rate_limit.window, window);
+    }
+
+    #[test]
+    fn links_of_services_are_passed_over_and_named() {
+        let links = [
+            ("KEYWHEEL_SERVICE_HOST", "10.0.0.7"),
+            ("KEYWHEEL_PORT", "tcp://10.0.0.7:3001"),
+            ("KEYWHEEL_LISTEN", "127.0.0.1:7"),
+        ];
+        let config = parse("", &links).unwrap();
+        assert_eq!(config.listen.port(), 7);
+        let expected = ["KEYWHEEL_PORT", "KEYWHEEL_SERVICE_HOST"];
+        assert_eq!(config.sources.passed_over, expected);
     }
 }

@@ -17,7 +17,7 @@ const SALT_BYTES: usize = 16;
 
 /// What a password costs. The default is the first of OWASP's recommendations (Password Storage Cheat Sheet, 2023 on).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Argon2Settings {
     /// Memory, in KiB.
     pub memory_kib: u32,

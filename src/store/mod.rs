@@ -19,8 +19,8 @@ pub use files::FileKeyStore;
 pub use seal::WrappingKeys;
 pub(crate) use sessions::DRAWS;
 pub use sessions::{NewSession, STATUS_LIST_SIZE, Session, SessionStore, StatusPlace, Which};
-pub(crate) use sql::check_url as check_database_url;
 pub use sql::{Database, DatabaseKeyStore};
+pub(crate) use sql::{check_url as check_database_url, database_file, database_name};
 
 use zeroize::Zeroizing;
 

@@ -51,7 +51,7 @@ pub(super) struct DemoArgs {
 
 pub(super) fn run(args: DemoArgs) -> Result<(), CliError> {
     telemetry::start(&Log {
-        level: "warn,keywheel::audit=info".into(),
+        level: "warn".into(),
         format: LogFormat::Pretty,
         ..Log::default()
     })?;
@@ -172,7 +172,7 @@ impl TemporaryFolder {
 impl Drop for TemporaryFolder {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.path) {
-            eprintln!("keywheel: {}: {error}", self.path.display());
+            output::note(&format!("keywheel: {}: {error}", self.path.display()));
         }
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn run(args: RewrapArgs) -> Result<(), CliError> {
         match &key.problem {
             None => output::line(&format!("{verb} {}", key.kid))?,
             Some(problem) => {
-                output::note(&format!("keywheel: {}: left as it is: {problem}", key.kid))
+                output::note(&format!("keywheel: {}: left as it is: {problem}", key.kid));
             }
         }
     }

@@ -289,6 +289,19 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
     }
 }
 
+/// The file that a database URL names, if it names one.
+pub(crate) fn database_file(url: &str) -> Option<PathBuf> {
+    match Place::of(url) {
+        Ok(Place::File(path)) => Some(path),
+        _ => None,
+    }
+}
+
+/// What a database is called: never with the URL's password.
+pub(crate) fn database_name(url: &str) -> String {
+    Place::of(url).map_or_else(|_| "no database".into(), |place| place.to_string())
+}
+
 /// The path as `sqlx` reads it back: percent-decoded, up to the first `?`.
 fn sqlite_url(path: &Path) -> String {
     let path = path.to_string_lossy();
