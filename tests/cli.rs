@@ -459,11 +459,11 @@ fn what_can_never_work_is_an_error_of_the_check() {
         ),
         (
             "[sessions]\ncookie_prefix = \"__Host-x\"",
-            "sessions.cookie_prefix begins with `__Host-`",
+            "sessions.cookie_prefix may begin with `__Host-`",
         ),
         (
             "[sessions]\ncookie_prefix = \"__Secure-x\"",
-            "sessions.cookie_prefix begins with `__Secure-`",
+            "sessions.cookie_prefix may begin with `__Secure-`",
         ),
         (
             "admin_listen = \"127.0.0.1:3001\"",

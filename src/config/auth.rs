@@ -222,17 +222,6 @@ impl Config {
                 );
             }
         }
-        for prefix in ["__Host-", "__Secure-"] {
-            let has_it = sessions.cookie_prefix.get(..prefix.len());
-            if has_it.is_some_and(|start| start.eq_ignore_ascii_case(prefix)) && !self.is_https() {
-                return Err((
-                    "sessions.cookie_prefix",
-                    format!(
-                        "begins with `{prefix}`, and browsers keep such a cookie from https alone: the issuer must be an https URL for it"
-                    ),
-                ));
-            }
-        }
         if sessions
             .secret
             .as_ref()
@@ -460,12 +449,12 @@ mod tests {
                 "no browser's origin",
             ),
             (
-                "[sessions]\ncookie_prefix = \"__Host-x\"",
-                "from https alone",
+                "[sessions]\ncookie_prefix = \"__Secure-x\"",
+                "only where issuer is an https URL",
             ),
             (
                 "[sessions]\ncookie_prefix = \"__secure-x\"",
-                "from https alone",
+                "exactly `__Secure-`",
             ),
             (
                 "admin_listen = \"127.0.0.1:3001\"",
