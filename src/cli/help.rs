@@ -90,14 +90,15 @@ mod tests {
         found
     }
 
-    /// What a shell makes of a line: the arguments of each `keywheel` in it.
+    /// What a shell makes of a line: the arguments of each `keywheel` in it. The two ends of a pipe run at once, so each shell
+    /// writes into a file of its own.
     fn calls(example: &str) -> Vec<Vec<String>> {
         let folder = tempfile::TempDir::new().unwrap();
         for file in ["password.txt", "token.txt"] {
             std::fs::write(folder.path().join(file), "x").unwrap();
         }
         let script = format!(
-            "keywheel() {{ for a in \"$@\"; do printf '%s\\001' \"$a\" >>calls; done; printf '\\002' >>calls; }}\n\
+            "keywheel() {{ {{ printf '%s\\001' \"$@\"; printf '\\002'; }} >>calls.$BASHPID; }}\n\
              curl() {{ :; }}\n{example}\n"
         );
         let status = std::process::Command::new("bash")
@@ -105,7 +106,12 @@ mod tests {
             .current_dir(folder.path())
             .status();
         assert!(status.unwrap().success(), "{example}");
-        let calls = std::fs::read_to_string(folder.path().join("calls")).unwrap_or_default();
+        let files = std::fs::read_dir(folder.path()).unwrap();
+        let files = files.map(|file| file.unwrap().path());
+        let calls: String = files
+            .filter(|path| path.file_stem().is_some_and(|stem| stem == "calls"))
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect();
         let calls = calls.split('\u{2}').filter(|call| !call.is_empty());
         calls
             .map(|call| {
