@@ -28,7 +28,7 @@ pub(crate) fn line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false, |c, out| out.extend(c.escape_default()))
 }
 
-/// As [`line`], but line breaks stay: for text whose layout is the program's own.
+/// As [`line()`], but line breaks stay: for text whose layout is the program's own.
 #[cfg(any(feature = "server", test))]
 pub(crate) fn block(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c == '\n', |c, out| out.extend(c.escape_default()))
