@@ -23,7 +23,7 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 pub(crate) use audit::AuditCounts;
 pub use catalogue::{Described, Kind};
 #[cfg(feature = "server")]
-pub(crate) use http::RouteMetrics;
+pub(crate) use http::{ConnectionEnd, ConnectionMetrics, RouteMetrics};
 pub(crate) use sharded::{SAMPLED, is_sampled};
 pub(crate) use verifier::{CacheResults, Look, Outcomes, SourceMetrics, StatusListMetrics};
 

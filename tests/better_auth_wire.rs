@@ -79,7 +79,9 @@ async fn sign_up_gives_a_token_a_user_a_cookie_and_a_header() {
         cookies[1],
         format!("better-auth.session_expires={end}{attributes}")
     );
-    assert_eq!(cookies.len(), 2);
+    // And the one by which this device is known for its account.
+    assert!(cookies[2].starts_with("better-auth.known_device="));
+    assert_eq!(cookies.len(), 3);
     let pair = cookies[0].strip_suffix(attributes).unwrap();
     let signed = pair.strip_prefix("better-auth.session_token=").unwrap();
     let (token, tag) = signed.split_once('.').unwrap();
@@ -879,6 +881,8 @@ async fn an_account_is_guarded_wherever_the_attempts_come_from() {
         );
     }
     assert_eq!(attempt("ADA@example.com", "198.51.100.9").await, 429);
+    // What was refused took nothing from the address: it may try two others.
+    assert_eq!(attempt("bob@example.com", "198.51.100.9").await, 401);
     assert_eq!(attempt("bob@example.com", "198.51.100.9").await, 401);
     assert_eq!(attempt("bob@example.com", "198.51.100.9").await, 429);
 }

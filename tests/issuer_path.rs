@@ -25,7 +25,9 @@ async fn a_verifier_finds_an_issuer_with_a_path_and_its_status_list_by_discovery
     let url = format!("http://{address}/login");
     let auth = Auth::with(|config| config.issuer = url.clone()).await;
     let (stop, stopped) = watch::channel(false);
-    let running = tokio::spawn(keywheel::http::run(listener, auth.router.clone(), stopped));
+    let listening = keywheel::http::Listening::new("public", 100, &auth.metrics);
+    let router = auth.router.clone();
+    let running = tokio::spawn(keywheel::http::run(listener, router, listening, stopped));
     let verifier = Verifier::builder()
         .issuer(&url)
         .audience("api")

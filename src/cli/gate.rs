@@ -13,8 +13,8 @@ use super::{CliError, check, output, runtime, telemetry};
 use crate::audit::Recent;
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::gate::{GateConfig, IssuerConfig};
-use crate::http;
 use crate::http::gate::{Gate, GateRules};
+use crate::http::{self, Descriptors, Listening};
 use crate::jose::Algorithm;
 use crate::metrics::Metrics;
 use crate::verify::{Verifier, health_routes};
@@ -131,12 +131,16 @@ pub(super) fn run(args: GateArgs) -> Result<(), CliError> {
         ));
         let (stop, stopped) = watch::channel(false);
         let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(http::run(public, gate.service(&metrics), stopped.clone()));
+        let descriptors = Descriptors::raise();
+        let listening = Listening::new("public", descriptors.public, &metrics);
+        let service = gate.service(&metrics);
+        tasks.spawn(http::run(public, service, listening, stopped.clone()));
         let health = Health {
             gate: gate.clone(),
             recent: recent.clone(),
         };
-        tasks.spawn(http::run(admin, health.router(), stopped));
+        let listening = Listening::new("admin", descriptors.admin, &metrics);
+        tasks.spawn(http::run(admin, health.router(), listening, stopped));
         let reloading = Reload {
             args,
             seen,

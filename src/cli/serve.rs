@@ -13,7 +13,7 @@ use super::{CliError, ConfigArgs, check, key_store, output, runtime, telemetry};
 use crate::audit::{AuditLog, Recent};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::http::{self, PageSettings};
+use crate::http::{self, Descriptors, Listening, PageSettings};
 use crate::issue::{Issuer, run_rotator};
 use crate::metrics::Metrics;
 use crate::store::Database;
@@ -52,7 +52,6 @@ pub(super) fn run(args: ServeArgs) -> Result<(), CliError> {
     }
     let losses = telemetry::start(&config.log)?;
     check::say(&warnings, &notes);
-    raise_file_limit();
     let runtime = runtime()?;
     runtime.block_on(async {
         let mut interrupt = Interrupt::listen()?;
@@ -119,19 +118,6 @@ pub(super) async fn within_stop(
     }
 }
 
-/// Every held request is an open connection: as many as the system allows this process, not as many as a shell allows by default.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the limit of open files stays as it is");
-    }
-}
-
 /// A running auth service.
 pub(super) struct AuthService {
     pub(super) public: std::net::SocketAddr,
@@ -154,6 +140,7 @@ impl AuthService {
         stop: watch::Receiver<bool>,
     ) -> Result<Self, CliError> {
         let metrics = Metrics::new().map_err(CliError::failed)?;
+        let descriptors = Descriptors::raise();
         let recent = Arc::new(Recent::default());
         let audit = AuditLog::new(Arc::new(SystemClock), config.log.audit_rate).counted(&metrics);
         let audit = Arc::new(audit.remembering(recent.clone()));
@@ -167,6 +154,8 @@ impl AuthService {
             admin.local_addr().map_err(CliError::failed)?,
         );
         let signing_in = SigningIn::open(config, &issuer, audit.clone(), &metrics).await?;
+        issuer.watchers().hold_at_most(descriptors.held());
+        signing_in.lists.hold_at_most(descriptors.held());
         let mut tasks = tokio::task::JoinSet::new();
         let lists = signing_in.lists.clone();
         let public_router = http::service_router(
@@ -176,7 +165,9 @@ impl AuthService {
             page,
             &metrics,
         );
-        tasks.spawn(http::run(public, public_router, stop.clone()));
+        let listening = Listening::new("public", descriptors.public, &metrics);
+        let listening = listening.behind(&config.trusted_proxies);
+        tasks.spawn(http::run(public, public_router, listening, stop.clone()));
         let counting = signing_in.count(&metrics, stop.clone());
         let publishing = signing_in.lists.clone().run(stop.clone());
         tasks.spawn(async move {
@@ -185,7 +176,8 @@ impl AuthService {
         });
         let probe = Some(signing_in.probe());
         let admin_router = http::admin_router(issuer.clone(), probe, recent, &metrics);
-        tasks.spawn(http::run(admin, admin_router, stop.clone()));
+        let listening = Listening::new("admin", descriptors.admin, &metrics);
+        tasks.spawn(http::run(admin, admin_router, listening, stop.clone()));
         let (watched, mut stopping) = (issuer.clone(), stop.clone());
         tasks.spawn(async move {
             // An error is a sender that is gone, which means stop as well.

@@ -49,10 +49,10 @@ pub struct Accounts {
     pub hashes_at_once: usize,
     /// Passwords that may wait for that; beyond it the answer is 503.
     pub hashes_waiting: usize,
-    /// Attempts from one address.
+    /// Attempts from one address that do not succeed.
     #[serde(deserialize_with = "address_limit")]
     pub rate_limit: RateLimit,
-    /// Attempts on one account.
+    /// Attempts on one account, from one network or known device.
     #[serde(deserialize_with = "account_limit")]
     pub account_rate_limit: RateLimit,
     /// More fields of a user, by name.

@@ -9,12 +9,13 @@ use crate::config::Network;
 
 /// `None` where there is no connection, as in a test without sockets.
 pub(super) fn client_ip(request: &Request, proxies: &[Network]) -> Option<IpAddr> {
+    Some(behind_proxies(peer(request)?, request.headers(), proxies))
+}
+
+/// The address that the connection comes from.
+pub(super) fn peer(request: &Request) -> Option<IpAddr> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
-    Some(behind_proxies(
-        peer.0.ip().to_canonical(),
-        request.headers(),
-        proxies,
-    ))
+    Some(peer.0.ip().to_canonical())
 }
 
 /// Each proxy appends the address that it was called from, so the list is read from its end, and no further than proxies
@@ -28,12 +29,29 @@ fn behind_proxies(peer: IpAddr, headers: &HeaderMap, proxies: &[Network]) -> IpA
         if !is_proxy(client) {
             break;
         }
-        match hop.trim().parse::<IpAddr>() {
-            Ok(ip) => client = ip.to_canonical(),
-            Err(_) => break,
+        match hop_address(hop) {
+            Some(ip) => client = ip.to_canonical(),
+            None => break,
         }
     }
     client
+}
+
+/// An address as proxies write it: alone, in quotes, in brackets, with a port (Azure's gateway and IIS add it).
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim();
+    let hop = hop
+        .strip_prefix('"')
+        .and_then(|hop| hop.strip_suffix('"'))
+        .unwrap_or(hop);
+    if let Ok(ip) = hop.parse() {
+        return Some(ip);
+    }
+    if let Ok(with_port) = hop.parse::<SocketAddr>() {
+        return Some(with_port.ip());
+    }
+    let bare = hop.strip_prefix('[')?.strip_suffix(']')?;
+    bare.parse().ok().map(IpAddr::V6)
 }
 
 #[cfg(test)]
@@ -54,6 +72,20 @@ mod tests {
             ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.3"),
             ("10.0.0.1", "", "10.0.0.1"),
             ("::1", "2001:db8::7", "2001:db8::7"),
+            ("10.0.0.1", "198.51.100.1:40001", "198.51.100.1"),
+            ("10.0.0.1", "[2001:db8::7]:40001", "2001:db8::7"),
+            ("10.0.0.1", "[2001:db8::7]", "2001:db8::7"),
+            ("10.0.0.1", "\"[2001:db8::7]:40001\"", "2001:db8::7"),
+            ("10.0.0.1", "\"198.51.100.1\"", "198.51.100.1"),
+            (
+                "10.0.0.1",
+                "203.0.113.5, 198.51.100.1:1, 10.0.0.2:2",
+                "198.51.100.1",
+            ),
+            ("10.0.0.1", "198.51.100.1, 203.0.113.5:", "10.0.0.1"),
+            ("10.0.0.1", "198.51.100.1, [203.0.113.5]", "10.0.0.1"),
+            ("10.0.0.1", "198.51.100.1, 203.0.113.5:99999", "10.0.0.1"),
+            ("192.0.2.9", "198.51.100.1:40001", "192.0.2.9"),
         ] {
             let mut headers = HeaderMap::new();
             headers.insert("x-forwarded-for", forwarded.parse().unwrap());

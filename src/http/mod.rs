@@ -6,6 +6,7 @@ mod auth;
 mod client_ip;
 mod cookie_header;
 mod count;
+mod entity_tags;
 pub mod gate;
 mod jwks;
 mod metadata;
@@ -16,6 +17,7 @@ mod security;
 mod serve;
 mod status_list;
 mod under_path;
+mod unheeded;
 
 use std::sync::Arc;
 
@@ -29,7 +31,7 @@ pub use admin::StoreProbe;
 pub use admin_page::gate_page;
 pub use auth::AuthApi;
 pub use pages::PageSettings;
-pub use serve::{ListenError, bind, run};
+pub use serve::{Descriptors, ListenError, Listening, bind, run};
 
 use crate::audit::Recent;
 use crate::issue::{Issuer, StatusLists};

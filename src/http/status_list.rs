@@ -5,7 +5,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::jwks::{MAX_WAIT, PREFERENCE_APPLIED, entity_tags, is_current};
+use super::entity_tags::EntityTags;
+use super::jwks::{MAX_WAIT, PREFERENCE_APPLIED};
 use super::prefer;
 use crate::issue::StatusLists;
 use crate::jose::Algorithm;
@@ -21,7 +22,7 @@ pub(super) async fn show(
     Path(list): Path<u32>,
     headers: HeaderMap,
 ) -> Response {
-    answer(&lists, list, lists.default_algorithm(), &headers).await
+    answer(&lists, list, lists.default_algorithm(), headers).await
 }
 
 /// `/status/{list}/{algorithm}`: for verifiers that accept no other.
@@ -30,20 +31,23 @@ pub(super) async fn show_signed_by(
     Path((list, algorithm)): Path<(u32, Algorithm)>,
     headers: HeaderMap,
 ) -> Response {
-    answer(&lists, list, algorithm, &headers).await
+    answer(&lists, list, algorithm, headers).await
 }
 
 async fn answer(
     lists: &StatusLists,
     list: u32,
     algorithm: Algorithm,
-    headers: &HeaderMap,
+    headers: HeaderMap,
 ) -> Response {
-    let holds: Vec<&str> = entity_tags(headers).collect();
-    let wait = prefer::wait(headers).map(|wait| wait.min(MAX_WAIT));
+    let holds = EntityTags::copied_from(&headers);
+    let wait = prefer::wait(&headers).map(|wait| wait.min(MAX_WAIT));
+    // The headers share the connection's buffer: kept while a request is held, they would cost another one.
+    drop(headers);
     let mut applied = None;
     if let Some(wait) = wait {
         if !holds.is_empty() {
+            let holds = holds.as_strs();
             lists.wait(list, algorithm, &holds, wait).await;
         }
         // Also to whoever has nothing to compare with yet: the next request would be held.
@@ -58,7 +62,7 @@ async fn answer(
         }
     };
     let freshness = [(ETAG, found.etag.as_str()), (CACHE_CONTROL, REVALIDATE)];
-    let mut response = match is_current(&holds, &found.etag) {
+    let mut response = match holds.include(&found.etag) {
         true => (StatusCode::NOT_MODIFIED, freshness).into_response(),
         false => {
             let content_type: [(HeaderName, &str); 1] = [(CONTENT_TYPE, CONTENT)];

@@ -1,6 +1,7 @@
 //! Accounts: sign-up, sign-in, change of password.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -160,6 +161,18 @@ pub enum AccountError {
     System(#[from] MintError),
 }
 
+// === impl AccountError ===
+
+impl AccountError {
+    /// Whether this answers an attempt to guess a password, and not only says that nothing came of it.
+    pub(crate) const fn is_verdict(&self) -> bool {
+        !matches!(
+            self,
+            AccountError::Hash(_) | AccountError::Store(_) | AccountError::System(_)
+        )
+    }
+}
+
 /// The accounts of a store.
 #[derive(Clone)]
 pub struct Accounts {
@@ -265,6 +278,26 @@ impl Accounts {
         })
     }
 
+    /// Whether the account of this address has a living session that began in the network of `ip`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn is_signed_in_from(
+        &self,
+        email: &str,
+        ip: IpAddr,
+    ) -> Result<bool, StoreError> {
+        let store = &self.sessions.store;
+        let Some((user, _)) = store.user_by_email(email).await? else {
+            return Ok(false);
+        };
+        let sessions = store.sessions_of(&user.id, self.sessions.now()).await?;
+        let mut began = sessions
+            .iter()
+            .filter_map(|session| session.ip_address.parse().ok());
+        Ok(began.any(|began| is_same_network(began, ip)))
+    }
+
     async fn renew_hash(&self, user: &User, stored: &PasswordHash, renewed: &PasswordHash) {
         let now = self.sessions.now();
         let store = &self.sessions.store;
@@ -354,6 +387,14 @@ impl Accounts {
     }
 }
 
+/// Whether two addresses are the same, or share the 64 bits that one customer of a provider has.
+fn is_same_network(one: IpAddr, other: IpAddr) -> bool {
+    match (one.to_canonical(), other.to_canonical()) {
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.to_bits() >> 64 == other.to_bits() >> 64,
+        (one, other) => one == other,
+    }
+}
+
 fn at_most(field: &str, text: &str, max: usize) -> Result<(), AccountError> {
     if text.len() <= max {
         return Ok(());
@@ -367,7 +408,7 @@ fn at_most(field: &str, text: &str, max: usize) -> Result<(), AccountError> {
 /// An address in lower case: letters, digits and a few signs, one `@`, a domain of at least two labels.
 ///
 /// Stricter than RFC 5322, as the forms on the web are: no quotes, no comments, no bare hosts.
-fn normal_email(email: &str) -> Result<String, AccountError> {
+pub(crate) fn normal_email(email: &str) -> Result<String, AccountError> {
     let email = email.to_ascii_lowercase();
     let is_address = email.split_once('@').is_some_and(|(local, domain)| {
         let signs = |byte: u8| byte.is_ascii_alphanumeric() || b"_'+-.".contains(&byte);

@@ -23,6 +23,7 @@ mod status_list;
 mod transition;
 mod watchers;
 
+pub(crate) use accounts::normal_email;
 pub use accounts::{
     AccountError, AccountSettings, Accounts, FieldType, ProfileField, SignUp, USER_FIELDS,
 };

@@ -213,6 +213,12 @@ impl StatusLists {
         Ok(published.lists.get(&(list, algorithm)).cloned())
     }
 
+    /// Holds no more requests than this, so that others find a connection. Once, before any is held.
+    pub fn hold_at_most(&self, requests: usize) {
+        let fewer = MAX_HELD.saturating_sub(requests);
+        self.inner.held.forget_permits(fewer);
+    }
+
     /// Waits until a list is none of those with these entity tags, for `limit` at most.
     pub async fn wait(&self, list: u32, algorithm: Algorithm, etags: &[&str], limit: Duration) {
         let Ok(_held) = self.inner.held.try_acquire() else {

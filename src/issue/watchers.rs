@@ -16,7 +16,7 @@ use crate::clock::Clock;
 
 /// Sets remembered, the one in force included. A watcher with an older one counts as one that was never here.
 const HISTORY: usize = 16;
-/// Requests held at once; beyond, an answer comes at once. Each costs some kilobytes and a file descriptor.
+/// Requests held at once, where connections allow it; beyond, an answer comes at once. Each costs some kilobytes and a file descriptor.
 const MAX_HELD: i64 = 50_000;
 /// Places for counting fetches without push.
 const PLACES: usize = 64;
@@ -29,6 +29,7 @@ pub struct Watchers {
     history: watch::Sender<VecDeque<Arc<Generation>>>,
     closed: watch::Sender<bool>,
     polls: Arc<Polls>,
+    max_held: Arc<AtomicI64>,
     clock: Arc<dyn Clock>,
     revocations: Histogram,
 }
@@ -86,9 +87,16 @@ impl Watchers {
             history: watch::Sender::default(),
             closed: watch::Sender::new(false),
             polls: Arc::new(Polls::new(max_age)),
+            max_held: Arc::new(AtomicI64::new(MAX_HELD)),
             clock,
             revocations,
         }
+    }
+
+    /// Holds no more requests than this, so that others find a connection.
+    pub fn hold_at_most(&self, requests: usize) {
+        let requests = i64::try_from(requests).unwrap_or(MAX_HELD).min(MAX_HELD);
+        self.max_held.store(requests, Ordering::Relaxed);
     }
 
     /// From now on the set with this entity tag is in force; whoever waits for a change is answered.
@@ -187,7 +195,8 @@ impl Watchers {
             current.given.fetch_add(1, Ordering::Relaxed);
             return None;
         }
-        Some(Held::new(holds.clone(), history))
+        let max = self.max_held.load(Ordering::Relaxed);
+        Some(Held::new(holds.clone(), history, max))
     }
 
     /// What is known at this moment.
@@ -315,7 +324,7 @@ struct Held {
 // === impl Held ===
 
 impl Held {
-    fn new(generation: Arc<Generation>, history: &VecDeque<Arc<Generation>>) -> Self {
+    fn new(generation: Arc<Generation>, history: &VecDeque<Arc<Generation>>, max: i64) -> Self {
         generation.held.fetch_add(1, Ordering::Relaxed);
         let all: i64 = history
             .iter()
@@ -323,7 +332,7 @@ impl Held {
             .sum();
         Held {
             generation,
-            is_too_many: all > MAX_HELD,
+            is_too_many: all > max,
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
 use super::catalogue::Registrar;
 use super::histogram::{ShardedHistogram, ShardedHistogramVec};
@@ -38,6 +39,72 @@ pub(crate) struct HttpMetrics {
     requests: ShardedCounterVec,
     seconds: ShardedHistogramVec,
     routes: Arc<ArcSwap<Routes>>,
+    connections: IntGaugeVec,
+    connection_ends: IntCounterVec,
+}
+
+/// Why a connection ended that neither side had done with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ConnectionEnd {
+    /// It gave way to another, for as many were open as may be.
+    NoRoom,
+    /// Its address had too many unfinished requests.
+    Network,
+    /// A request did not come in time.
+    SlowRequest,
+    /// An answer was not taken in time.
+    SlowReader,
+    /// The client broke it off, or sent what is no request.
+    Broken,
+    /// It was never accepted: no descriptor was left.
+    NotAccepted,
+}
+
+/// What is counted of one listener's connections.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectionMetrics {
+    open: IntGauge,
+    ends: [IntCounter; ConnectionEnd::ALL.len()],
+}
+
+// === impl ConnectionEnd ===
+
+impl ConnectionEnd {
+    const ALL: [ConnectionEnd; 6] = [
+        ConnectionEnd::NoRoom,
+        ConnectionEnd::Network,
+        ConnectionEnd::SlowRequest,
+        ConnectionEnd::SlowReader,
+        ConnectionEnd::Broken,
+        ConnectionEnd::NotAccepted,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            ConnectionEnd::NoRoom => "no_room",
+            ConnectionEnd::Network => "network",
+            ConnectionEnd::SlowRequest => "slow_request",
+            ConnectionEnd::SlowReader => "slow_reader",
+            ConnectionEnd::Broken => "broken",
+            ConnectionEnd::NotAccepted => "not_accepted",
+        }
+    }
+}
+
+// === impl ConnectionMetrics ===
+
+impl ConnectionMetrics {
+    pub(crate) fn opened(&self) {
+        self.open.inc();
+    }
+
+    pub(crate) fn closed(&self) {
+        self.open.dec();
+    }
+
+    pub(crate) fn ended(&self, end: ConnectionEnd) {
+        self.ends[end as usize].inc();
+    }
 }
 
 type Routes = HashMap<Box<str>, Arc<Route>>;
@@ -75,7 +142,26 @@ impl HttpMetrics {
                 "Seconds from a request's head to its answer's, by route; those of watchers, which may be held, are left out.",
             )?,
             routes: Arc::default(),
+            connections: to.gauges(
+                "connections",
+                &["listener"],
+                "Open connections, by listener: `public`, `admin`.",
+            )?,
+            connection_ends: to.counters(
+                "connections_ended_total",
+                &["listener", "reason"],
+                "Connections that ended before either side had done with them, by listener and reason; a rise of `no_room` or `network` is somebody using them up.",
+            )?,
         })
+    }
+
+    /// What is counted of the connections of the listener `name`, shown before there is one.
+    pub(crate) fn connections(&self, name: &'static str) -> ConnectionMetrics {
+        ConnectionMetrics {
+            open: self.connections.with_label_values(&[name]),
+            ends: ConnectionEnd::ALL
+                .map(|end| self.connection_ends.with_label_values(&[name, end.name()])),
+        }
     }
 
     /// One more answer. `route` is a pattern of the route table, `method` one of the standard's or `other`; `took` is `None`

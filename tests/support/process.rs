@@ -163,6 +163,11 @@ impl Service {
         }
     }
 
+    /// The process, as the system names it.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end, as a supervisor would.
     pub fn terminate(mut self) -> Option<i32> {
         // Not by the program `kill`, which not every machine has.

@@ -15,11 +15,13 @@ use super::serve::{AuthService, Interrupt};
 use super::{CliError, output, runtime, telemetry};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AudienceConfig, Config, DatabaseUrl, Log, LogFormat, Span};
-use crate::http::{self, PageSettings};
+use crate::http::{self, Listening, PageSettings};
 use crate::jose::Algorithm;
 use crate::verify::Verifier;
 use crate::verify::dial::{self, UrlRule};
 
+/// Most connections to the sample API, which one browser asks.
+const API_CONNECTIONS: usize = 256;
 /// The audience of the sample API's tokens, signed by EdDSA.
 const AUDIENCE: &str = "demo-api";
 /// The same API for a client whose tokens are to be RS256.
@@ -92,6 +94,7 @@ async fn demonstrate(args: &DemoArgs, folder: &Path) -> Result<(), CliError> {
     let api = tokio::spawn(http::run(
         api_listener,
         api::router(&verifier, &config.issuer),
+        Listening::new("api", API_CONNECTIONS, &auth.metrics),
         stopped,
     ));
 

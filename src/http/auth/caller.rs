@@ -9,8 +9,9 @@ use http::header::{AUTHORIZATION, ORIGIN, SET_COOKIE, USER_AGENT};
 
 use super::AuthApi;
 use super::cookies::{Cookies, Presented};
+use super::device::Devices;
 use super::error::ApiError;
-use crate::http::client_ip::client_ip;
+use crate::http::client_ip::{client_ip, peer};
 use crate::issue::{Client, SessionToken};
 use crate::store::{Session, User};
 use crate::verify::request_id;
@@ -23,6 +24,8 @@ pub(super) struct Caller {
     pub(super) ip: Option<IpAddr>,
     pub(super) client: Client,
     pub(super) credentials: Credentials,
+    /// The device that it says it comes from.
+    pub(super) device: Devices,
     /// A script of a page reads the answer, and with it every script that somebody slipped into that page.
     pub(super) is_page: bool,
     /// Where the request was sent to, for the paths that cookies may have.
@@ -98,7 +101,12 @@ fn is_page(headers: &HeaderMap) -> bool {
 impl AuthApi {
     pub(super) fn caller(&self, request: &Request) -> Caller {
         let headers = request.headers();
-        let ip = client_ip(request, &self.inner.proxies);
+        let proxies = &self.inner.proxies;
+        let ip = client_ip(request, proxies);
+        if let Some(peer) = peer(request) {
+            let now = self.inner.limits.clock().monotonic();
+            self.inner.unheeded.note(peer, headers, proxies, now);
+        }
         let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
         Caller {
             client: Client {
@@ -107,6 +115,7 @@ impl AuthApi {
             },
             ip,
             credentials: Credentials::read(headers, &self.inner.cookies),
+            device: self.inner.devices.presented(headers),
             is_page: is_page(headers),
             path: request.uri().path().to_owned(),
             request_id: request_id(headers).map(String::from),

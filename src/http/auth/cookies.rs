@@ -78,7 +78,12 @@ impl Cookies {
 
     /// What the session cookie is called.
     pub(super) fn session_name(&self) -> String {
-        format!("{}.{SESSION}", self.prefix)
+        self.name(SESSION)
+    }
+
+    /// What another cookie of the service is called.
+    pub(super) fn name(&self, of: &str) -> String {
+        format!("{}.{of}", self.prefix)
     }
 
     /// What it was called before, where that is still read.

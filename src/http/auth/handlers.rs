@@ -13,10 +13,9 @@ use super::body::Body;
 use super::caller::{Caller, Current, Found};
 use super::cookies::secret_header;
 use super::error::ApiError;
-use super::limits::Limited;
 use super::{AuthApi, view};
 use crate::audit::{Event, Fields};
-use crate::issue::{AccountError, SessionToken, SignUp, SignedIn};
+use crate::issue::{AccountError, SessionToken, SignUp, SignedIn, normal_email};
 use crate::metrics::issuer::SignIn as Outcome;
 use crate::store::{Session, User, Which};
 
@@ -31,7 +30,8 @@ pub(super) async fn ok() -> Json<Value> {
 
 pub(super) async fn sign_up(State(api): State<AuthApi>, request: Request) -> Answer {
     let caller = api.caller(&request);
-    api.limit(&caller, "sign-up", Limited::Address)?;
+    // A success counts as well: else one address could make accounts without end.
+    api.admit(&caller, "sign-up").await?;
     let mut body = Body::read(request, api.clock()).await?;
     let email = body.text("email");
     let password = body.text("password");
@@ -56,27 +56,38 @@ pub(super) async fn sign_up(State(api): State<AuthApi>, request: Request) -> Ans
         Some(&signed_in.session),
     );
     let body = json!({ "user": view::user(&signed_in.user) });
-    Ok(api.with_session(&caller, &signed_in, body))
+    Ok(api.with_session(&caller, &signed_in, body).await)
 }
 
 pub(super) async fn sign_in(State(api): State<AuthApi>, request: Request) -> Answer {
     let caller = api.caller(&request);
-    api.limit(&caller, "sign-in", Limited::Address)?;
-    let mut body = Body::read(request, api.clock()).await?;
-    let email = body.text("email");
-    let password = Zeroizing::new(body.text("password"));
-    let remembered = body.optional_bool("rememberMe").unwrap_or(true);
-    body.finish()?;
-    api.limit(
-        &caller,
-        "sign-in",
-        Limited::Account(&email.to_ascii_lowercase()),
-    )?;
+    let read = Body::read(request, api.clock()).await;
+    let fields = read.and_then(|mut body| {
+        let email = body.text("email");
+        let password = Zeroizing::new(body.text("password"));
+        let remembered = body.optional_bool("rememberMe").unwrap_or(true);
+        body.finish()?;
+        // Before an account is counted: invented addresses must not fill its windows.
+        normal_email(&email)?;
+        Ok((email, password, remembered))
+    });
+    let (email, password, remembered) = match fields {
+        Ok(fields) => fields,
+        Err(error) => {
+            // What names no account counts for its address alone.
+            api.admit(&caller, "sign-in").await?;
+            return Err(error);
+        }
+    };
+    let admitted = api.admit_to(&caller, &email.to_ascii_lowercase()).await?;
     let outcome = api
         .inner
         .accounts
         .sign_in(&email, password, remembered, &caller.client)
         .await;
+    if !outcome.as_ref().is_err_and(AccountError::is_verdict) {
+        api.give_back(admitted).await;
+    }
     let signed_in = outcome.inspect_err(|error| api.sign_in_failed(&caller, "sign-in", error))?;
     api.inner.metrics.issuer.sign_in(Outcome::SignedIn);
     api.write(
@@ -86,7 +97,7 @@ pub(super) async fn sign_in(State(api): State<AuthApi>, request: Request) -> Ans
         Some(&signed_in.session),
     );
     let body = json!({ "redirect": false, "user": view::user(&signed_in.user) });
-    Ok(api.with_session(&caller, &signed_in, body))
+    Ok(api.with_session(&caller, &signed_in, body).await)
 }
 
 pub(super) async fn sign_out(State(api): State<AuthApi>, request: Request) -> Answer {
@@ -231,7 +242,6 @@ pub(super) async fn revoke_other_sessions(State(api): State<AuthApi>, request: R
 
 pub(super) async fn change_password(State(api): State<AuthApi>, request: Request) -> Answer {
     let caller = api.caller(&request);
-    api.limit(&caller, "change-password", Limited::Address)?;
     let mut body = Body::read(request, api.clock()).await?;
     let current = Zeroizing::new(body.text("currentPassword"));
     let new = Zeroizing::new(body.text("newPassword"));
@@ -239,17 +249,21 @@ pub(super) async fn change_password(State(api): State<AuthApi>, request: Request
     body.optional_bool("revokeOtherSessions");
     body.finish()?;
     let Current { session, user, .. } = api.demand_session(&caller).await?;
-    api.limit(&caller, "change-password", Limited::Account(&user.email))?;
+    // By session: whoever has stolen another one must not keep the account's owner from changing the password.
+    let admitted = api.admit_change(&caller, &session).await?;
     let changed = api
         .inner
         .accounts
         .change_password((&session, &user), current, new, &caller.client)
         .await;
+    if !changed.as_ref().is_err_and(AccountError::is_verdict) {
+        api.give_back(admitted).await;
+    }
     let changed =
         changed.inspect_err(|error| api.sign_in_failed(&caller, "change-password", error))?;
     api.write(Event::PasswordChanged, &caller, &user, Some(&session));
     let body = json!({ "user": view::user(&changed.user) });
-    Ok(api.with_session(&caller, &changed, body))
+    Ok(api.with_session(&caller, &changed, body).await)
 }
 
 fn status_true() -> Response {
@@ -284,16 +298,14 @@ impl AuthApi {
         self.inner.limits.clock()
     }
 
-    fn limit(&self, caller: &Caller, what: &'static str, by: Limited<'_>) -> Result<(), ApiError> {
-        let admitted = self.inner.limits.admit(what, caller.ip, by);
-        admitted.inspect_err(|_| {
-            self.turned_away(caller, what, Outcome::RateLimited);
-        })
-    }
-
     /// The answer to who has just signed in: the cookie, and in `body` what the session is called. The session token itself goes
     /// only to clients that have nowhere else to keep it: what a page can read, a script that was slipped into it can send away.
-    fn with_session(&self, caller: &Caller, signed_in: &SignedIn, mut body: Value) -> Response {
+    async fn with_session(
+        &self,
+        caller: &Caller,
+        signed_in: &SignedIn,
+        mut body: Value,
+    ) -> Response {
         let signed = self.inner.cookies.signed(&signed_in.token);
         body["token"] = match self.inner.bearer {
             true => signed.as_str().into(),
@@ -301,6 +313,8 @@ impl AuthApi {
         };
         let mut response = Json(body).into_response();
         self.replace_cookie(caller, &signed_in.token, &signed_in.session, &mut response);
+        self.know_device(caller, &signed_in.user, &mut response)
+            .await;
         if self.inner.bearer || !caller.is_page {
             let headers = response.headers_mut();
             headers.insert(SET_AUTH_TOKEN, secret_header(&signed));
@@ -346,7 +360,7 @@ impl AuthApi {
         self.turned_away(caller, route, outcome);
     }
 
-    fn turned_away(&self, caller: &Caller, route: &'static str, outcome: Outcome) {
+    pub(super) fn turned_away(&self, caller: &Caller, route: &'static str, outcome: Outcome) {
         self.inner.metrics.issuer.sign_in(outcome);
         let fields = Fields {
             reason: Some(outcome.name()),

@@ -1,9 +1,11 @@
 //! The auth API: sign-up, sign-in, sessions, tokens, in the words of Better Auth.
 
+mod attempts;
 mod body;
 mod caller;
 mod clearing;
 mod cookies;
+mod device;
 mod error;
 mod handlers;
 mod limits;
@@ -17,8 +19,10 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
 use cookies::Cookies;
+use device::KnownDevices;
 use limits::Limits;
 
+use super::unheeded::Unheeded;
 use crate::audit::AuditLog;
 use crate::config::{Config, Network};
 use crate::issue::{Accounts, SessionToken, Sessions};
@@ -39,9 +43,11 @@ pub struct AuthApi {
 struct Inner {
     accounts: Accounts,
     cookies: Cookies,
+    devices: KnownDevices,
     limits: Limits,
     origins: Vec<String>,
     proxies: Vec<Network>,
+    unheeded: Unheeded,
     audit: Arc<AuditLog>,
     metrics: Metrics,
     /// Whether pages are given session tokens too.
@@ -75,6 +81,11 @@ impl AuthApi {
         metrics.issuer.expect_sign_ins();
         Ok(AuthApi {
             inner: Arc::new(Inner {
+                devices: KnownDevices::new(
+                    cookies.name("known_device"),
+                    config.is_https(),
+                    &secret,
+                ),
                 cookies,
                 bearer: config.sessions.bearer,
                 limits: Limits::new(
@@ -84,6 +95,7 @@ impl AuthApi {
                 ),
                 origins: config.origins(),
                 proxies: config.trusted_proxies.clone(),
+                unheeded: Unheeded::default(),
                 accounts,
                 audit,
                 metrics: metrics.clone(),
