@@ -113,6 +113,27 @@ async fn a_list_is_a_signed_statement_of_the_draft() {
     }
 }
 
+/// So that whoever sets up a proxy can see whether it lets the lists through.
+#[tokio::test]
+async fn the_first_list_is_there_before_its_first_session() {
+    let auth = Auth::new().await;
+    let fetch = async |path: &str| auth.send("GET", path, &[], Body::empty()).await;
+    let before = fetch("/status/1").await;
+    assert_eq!(before.status, 200);
+    assert_eq!(claims(&before.text)["sub"], format!("{ISSUER}/status/1"));
+    for never in ["/status/0", "/status/2"] {
+        assert_eq!(fetch(never).await.status, 404, "{never}");
+    }
+    // The first session makes it another only by ending.
+    let ada = auth.sign_up("ada@example.com").await;
+    auth.lists.refresh().await.unwrap();
+    assert_eq!(fetch("/status/1").await.text, before.text);
+    let reply = auth.post("/sign-out", Some(&ada.cookie), json!({})).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    auth.lists.refresh().await.unwrap();
+    assert_ne!(fetch("/status/1").await.text, before.text);
+}
+
 #[tokio::test]
 async fn a_list_is_signed_anew_before_it_expires_and_when_the_key_changes() {
     let auth = Auth::new().await;

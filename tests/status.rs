@@ -393,6 +393,91 @@ async fn the_last_list_holds_until_its_exp_and_then_nothing_passes() {
     assert_eq!(reject.reason().status(), 503);
 }
 
+/// `GET /readyz` of a backend: its status, and the first issuer of its body.
+async fn readyz(verifier: &Verifier) -> (u16, Value) {
+    use tower::ServiceExt as _;
+    let request = http::Request::get("/readyz").body(axum::body::Body::empty());
+    let routes = keywheel::verify::health_routes(verifier);
+    let answer = routes.oneshot(request.unwrap()).await.unwrap();
+    let status = answer.status().as_u16();
+    let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await;
+    let body: Value = serde_json::from_slice(&body.unwrap()).unwrap();
+    (status, body[0].clone())
+}
+
+/// What the documents say of an issuer that is down: its keys serve for an hour, and its lists, which Keywheel signs for 15 minutes
+/// from the start of a span of 4, for 11 minutes more at least.
+#[tokio::test]
+async fn an_issuer_that_is_down_costs_tokens_of_sessions_after_11_min_and_all_others_after_60() {
+    const LIST_OF_KEYWHEEL: i64 = 15 * 60;
+    const SPAN: i64 = 4 * 60;
+    for (check, of_session, consequence) in [
+        (
+            StatusCheck::FailClosed,
+            Err("status_unavailable"),
+            "refused with status_unavailable",
+        ),
+        (StatusCheck::FailOpen, Ok(()), "ended sessions are accepted"),
+    ] {
+        let issuer = Issuer::new().await;
+        let mut claims = issuer.list_claims(&[]);
+        // Signed at the end of its span: the worst moment for the issuer to go.
+        claims["iat"] = json!(NOW.seconds() - SPAN);
+        claims["exp"] = json!(NOW.seconds() - SPAN + LIST_OF_KEYWHEEL);
+        issuer.lists.reply(Reply::ok(issuer.sign_list(&claims)));
+        let verifier = issuer.builder().status_check(check).build().unwrap();
+        let session = issuer.token(4);
+        let plain = {
+            let mut claims = tokens::claims();
+            claims["iss"] = json!(issuer.name());
+            claims["exp"] = json!(NOW.seconds() + 10_000_000);
+            tokens::sign(&issuer.key, &tokens::header(&issuer.key), &claims)
+        };
+        assert_eq!(reason(&verifier, &session).await, Ok(()));
+        assert_eq!(reason(&verifier, &plain).await, Ok(()));
+        assert_eq!(readyz(&verifier).await.1["problems"], json!([]));
+
+        issuer.lists.reply(Reply::Reset);
+        issuer.keys.reply(Reply::Reset);
+        let minutes = async |count: u64| {
+            for _ in 0..count * 6 {
+                issuer.clock.advance(Duration::from_secs(10));
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        minutes(10).await;
+        assert_eq!(
+            try_reason(&verifier, &session),
+            Ok(()),
+            "{check:?} at 10 min"
+        );
+        minutes(1).await;
+        assert_eq!(
+            try_reason(&verifier, &session),
+            of_session,
+            "{check:?} at 11 min"
+        );
+        assert_eq!(try_reason(&verifier, &plain), Ok(()));
+        eventually("the failure shows", || list_error(&verifier).is_some()).await;
+        let (status, shown) = readyz(&verifier).await;
+        assert_eq!(status, 200, "other tokens pass: {shown}");
+        let problems = shown["problems"].to_string();
+        for words in [issuer.uri().as_str(), consequence] {
+            assert!(problems.contains(words), "{words}: {problems}");
+        }
+        assert_eq!(shown["status_lists"][0]["capacity"], Value::Null);
+
+        minutes(48).await;
+        assert_eq!(try_reason(&verifier, &plain), Ok(()), "{check:?} at 59 min");
+        minutes(2).await;
+        eventually("the keys are dropped", || !verifier.is_ready()).await;
+        assert_eq!(try_reason(&verifier, &plain), Err("keys_unavailable"));
+        assert_eq!(readyz(&verifier).await.0, 503);
+    }
+}
+
 #[tokio::test]
 async fn an_older_list_gives_no_session_its_life_back() {
     let issuer = Issuer::new().await;

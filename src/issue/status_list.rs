@@ -38,6 +38,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
 const LEEWAY: Duration = Duration::from_secs(60 * 60);
 /// Most requests that are held at once.
 const MAX_HELD: usize = 50_000;
+/// Lists are numbered from here.
+const FIRST_LIST: u32 = 1;
 
 /// The lists. Clones share them.
 #[derive(Clone)]
@@ -202,7 +204,7 @@ impl StatusLists {
                 .lists
                 .keys()
                 .next_back()
-                .map_or(1, |key| key.0 + 1);
+                .map_or(FIRST_LIST, |key| key.0 + 1);
             (published.lists.get(&(list, algorithm)).cloned(), next)
         };
         if found.is_some() || list != next {
@@ -302,7 +304,12 @@ impl StatusLists {
     /// [`StatusListError`]; what was published stays.
     pub async fn refresh(&self) -> Result<(), StatusListError> {
         let inner = &self.inner;
-        let revisions = inner.store.status_lists().await?;
+        let mut revisions = inner.store.status_lists().await?;
+        if revisions.is_empty() {
+            // The first list is there before its first session, so that its reachability can be tested: the store opens it with
+            // this revision.
+            revisions.push((FIRST_LIST, 0));
+        }
         let before = inner.published.borrow().lists.clone();
         let now = span_of(inner.issuer.clock().now());
         let mut renewed = Vec::new();

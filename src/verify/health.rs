@@ -11,7 +11,9 @@ use super::Verifier;
 
 /// Routes for probes and scrapers; merge them into a listener of one's own, out of reach of the public.
 ///
-/// - `GET /readyz`: 200 when every issuer's keys are in force, else 503; the body is [`Verifier::status`] as JSON.
+/// - `GET /readyz`: 200 when every issuer's keys are in force, else 503; the body is [`Verifier::status`] as JSON, whose `problems`
+///   say what is wrong. A status list that has expired is among them and leaves the answer at 200: tokens that refer to none
+///   still pass, and all instances would go out of service at once.
 /// - `GET /healthz`: 200, as long as the process answers. Missing keys are no reason to restart it.
 /// - `GET /metrics`: in the Prometheus text format.
 pub fn health_routes(verifier: &Verifier) -> Router {

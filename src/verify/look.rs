@@ -88,7 +88,7 @@ impl Verifier {
         if let Err(refusal) = &outcome
             && let Some((_, Missed::StatusList(list))) = refusal.curable()
             // Although it is in vain, it may have come meanwhile.
-            && (list.refresh().await != Waited::InVain || list.len().is_some())
+            && (list.refresh().await != Waited::InVain || list.is_there())
         {
             outcome = self.attempt(token);
         }

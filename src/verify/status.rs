@@ -127,6 +127,11 @@ impl StatusLists {
         }
     }
 
+    /// What becomes of a token whose list cannot be had.
+    pub(crate) fn check(&self) -> StatusCheck {
+        self.check
+    }
+
     /// Every list that is followed.
     pub(crate) fn all(&self) -> Arc<Vec<Arc<RemoteList>>> {
         self.lists.load_full()
@@ -218,9 +223,17 @@ impl RemoteList {
         &self.uri
     }
 
-    /// How many tokens it has room for; `None` without a list.
-    pub(crate) fn len(&self) -> Option<usize> {
-        self.slot.0.load().as_ref().map(|bits| bits.len())
+    /// Whether there is a list, in force or expired.
+    pub(crate) fn is_there(&self) -> bool {
+        self.slot.0.load().is_some()
+    }
+
+    /// How many tokens it has room for; `None` without a list that is in force at this moment.
+    pub(crate) fn capacity(&self, now: NumericDate) -> Option<usize> {
+        let bits = self.slot.0.load();
+        let is_current =
+            |bits: &&Arc<StatusBits>| bits.expires_at.is_none_or(|expiry| now < expiry);
+        bits.as_ref().filter(is_current).map(|bits| bits.len())
     }
 
     pub(crate) fn state(&self) -> Arc<SourceState> {

@@ -81,26 +81,9 @@ impl IssuersPage<'_> {
 
     fn problems(&self) -> Vec<String> {
         let issuers = self.issuers.iter();
-        let of_keys = issuers.filter_map(|issuer| {
-            let name = &issuer.issuer;
-            match (&issuer.last_error, issuer.ready) {
-                (Some(error), true) => Some(format!(
-                    "the keys of {name} could not be fetched; those in hand stay in force: {error}"
-                )),
-                (Some(error), false) => Some(format!("no keys of {name} are in force: {error}")),
-                (None, false) => Some(format!("no keys of {name} are in force yet")),
-                (None, true) => None,
-            }
-        });
-        let lists = self.issuers.iter().flat_map(|issuer| &issuer.status_lists);
-        let of_lists = lists.filter_map(|list| {
-            let error = list.last_error.as_ref()?;
-            Some(format!(
-                "the status list {} could not be fetched: {error}",
-                list.uri
-            ))
-        });
-        of_keys.chain(of_lists).collect()
+        issuers
+            .flat_map(|issuer| issuer.problems.iter().cloned())
+            .collect()
     }
 
     fn tiles(&self, html: &mut Html) {
