@@ -197,3 +197,49 @@ impl IssuerConfig {
         trusted.leeway(self.leeway.map_or(Duration::ZERO, |leeway| leeway.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../docs/gate.example.toml");
+
+    /// The settings of a table, as the error about an unknown one lists them.
+    fn settings(table: &str) -> Vec<String> {
+        let text = format!("{table}\nno_setting = 1\n");
+        let error = GateConfig::parse(&text, "gate.toml").unwrap_err();
+        let names = error.why.split('`').skip(3).step_by(2);
+        names.map(String::from).collect()
+    }
+
+    #[test]
+    fn the_reference_of_the_gate_has_every_setting() {
+        GateConfig::parse(EXAMPLE, "gate.toml").unwrap();
+        let tables = ["", "[[issuer]]", "[[rule]]", "[log]"];
+        let names: Vec<String> = tables.into_iter().flat_map(settings).collect();
+        assert!(names.len() >= 20, "{names:?}");
+        for name in names {
+            let is_there = EXAMPLE.lines().any(|line| {
+                let line = line.trim_start_matches('[');
+                let rest = line.strip_prefix(name.as_str());
+                rest.is_some_and(|rest| rest.starts_with([' ', ']']))
+            });
+            assert!(is_there, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_reference_of_the_gate_shows_the_defaults() {
+        let shown = GateConfig::parse(EXAMPLE, "gate.toml").unwrap();
+        let default = GateConfig::default();
+        assert_eq!(shown.listen, default.listen);
+        assert_eq!(shown.admin_listen, default.admin_listen);
+        assert_eq!(shown.realm, default.realm);
+        assert_eq!(shown.when_unavailable, default.when_unavailable);
+        assert_eq!(shown.log, default.log);
+        let least = "[[issuer]]\nname = \"a\"\naudience = [\"b\"]\n[[rule]]\npath = \"/\"\n";
+        let least = GateConfig::parse(least, "gate.toml").unwrap();
+        assert_eq!(shown.issuer[0].status, least.issuer[0].status);
+        assert_eq!(shown.rule[0].allow, least.rule[0].allow);
+    }
+}

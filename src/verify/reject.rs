@@ -308,6 +308,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_page_of_reject_codes_lists_every_code_with_its_status() {
+        let page = include_str!("../../docs/reject-codes.md");
+        let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+        let listed: Vec<(&str, &str)> = rows
+            .map(|row| {
+                let mut cells = row.split(" | ");
+                let code = cells.next().unwrap_or_default().trim_end_matches('`');
+                (code, cells.next().unwrap_or_default())
+            })
+            .collect();
+        let statuses = Reason::ALL.map(|reason| reason.status().to_string());
+        let reasons = Reason::ALL.iter().zip(&statuses);
+        let known: Vec<(&str, &str)> = reasons
+            .map(|(reason, status)| (reason.code(), status.as_str()))
+            .collect();
+        assert_eq!(listed, known);
+    }
+
+    #[test]
     fn codes_are_distinct_and_listed_in_order() {
         for (index, reason) in Reason::ALL.into_iter().enumerate() {
             assert_eq!(reason as usize, index);
