@@ -33,8 +33,9 @@
 //!
 //! # Code map
 //!
-//! Dependencies point one way: `jose → verify → issue → http → cli`. Without the feature `server` only the first two exist,
-//! so the compiler checks the direction.
+//! Layers: `jose → verify → issue and store → http → cli`. Without the feature `server` only the first two exist, so the compiler
+//! holds that the verifier needs nothing of the rest. Above it, it does not: `issue` and `store` know each other (a store keeps
+//! the types of `issue`, which work on its traits), and `config` and `http` do (a rule of the gate is a setting).
 //!
 //! | module | what it does | what it never does |
 //! | --- | --- | --- |
@@ -89,3 +90,12 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use jose::{Algorithm, JwkSet, NumericDate, VerifyingKey};
 pub use metrics::Metrics;
 pub use verify::{Claims, Reject, TrustedIssuer, Verified, Verifier};
+
+/// The Rust blocks of the documents, compiled by `cargo test --doc`. The README's is `examples/axum_backend.rs`.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../docs/migrate.md")]
+    struct Migrate;
+    #[doc = include_str!("../docs/remote-keys.md")]
+    struct RemoteKeys;
+}

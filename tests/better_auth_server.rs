@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use keywheel::{Algorithm, Claims, ManualClock, Verifier};
 use serde_json::json;
-use support::process::request_with;
+use support::documents::Document;
+use support::named_tests::root;
+use support::process::{Home, Outcome, get, request_with, until};
 
 /// A server on Node; ends with its owner.
 struct Server {
@@ -144,6 +146,59 @@ async fn tokens_of_a_better_auth_server_are_accepted_across_a_change_of_its_key(
             "unknown_key"
         );
     }
+}
+
+/// The guide, from the row of its database to a token of its own that Keywheel's key set verifies.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Node and Better Auth: ./test better-auth"]
+async fn a_better_auth_server_hands_its_key_to_keywheel_as_the_guide_says() {
+    let server = Server::start();
+    let token = server.token(&server.sign_up());
+    let row = request_with(server.address, "GET", "/row", &[], "").json();
+    let id = row["id"].as_str().unwrap();
+    assert_eq!(kid(&token), id);
+
+    let guide = Document::read("docs/migrate.md");
+    let shown = |language: &str| {
+        let mut blocks = guide.blocks().into_iter();
+        blocks
+            .find(|block| block.language == language)
+            .unwrap()
+            .text
+    };
+    let home = Home::new();
+    // Where Node finds Better Auth.
+    let modules = root().join("tests/better_auth/node_modules/.guide");
+    std::fs::create_dir_all(&modules).unwrap();
+    let script = modules.join("key.mjs");
+    std::fs::write(&script, shown("js")).unwrap();
+    let written = Command::new("node")
+        .arg(&script)
+        .current_dir(home.path())
+        .env("PRIVATE_KEY", row["privateKey"].as_str().unwrap())
+        .env("BETTER_AUTH_SECRET", row["secret"].as_str().unwrap())
+        .status();
+    assert!(written.unwrap().success());
+
+    let service = home.serve();
+    let shell = shown("sh").replace("ROW_ID", id);
+    let import = shell.lines().nth(1).unwrap().split(" # ").next().unwrap();
+    let words: Vec<&str> = import.split_whitespace().skip(1).collect();
+    let imported = home.command(&words).current_dir(home.path()).output();
+    assert_eq!(Outcome::from(imported.unwrap()).code, 0);
+    until("it is published", || {
+        let published = get(service.public, "/api/auth/jwks").body;
+        published.contains(id).then_some(())
+    });
+
+    let verifier = Verifier::builder()
+        .issuer(server.origin())
+        .jwks_url(format!("http://{}/api/auth/jwks", service.public))
+        .audience(server.origin())
+        .leeway(Duration::from_secs(5))
+        .build()
+        .unwrap();
+    verifier.verify::<Claims>(&token).await.unwrap();
 }
 
 fn kid(token: &str) -> String {

@@ -13,7 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use support::process::{Home, get, until};
+use support::documents::Document;
+use support::process::{Home, Outcome, get, until};
 
 /// Key files of two other projects, where the folder with them exists: (file, what `import` says).
 const OTHERS: &[(&str, &str)] = &[
@@ -222,6 +223,47 @@ fn an_imported_key_is_announced_and_signs_after_the_next_rotation() {
             .body
             .contains("\"old-issuer\"")
     );
+}
+
+/// A row of Better Auth's table: the key, without a `kid`, which is the row's id.
+const BETTER_AUTH: &str = r#"{"crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kty":"OKP"}"#;
+
+/// The guide's own lines, in its order: the service has been started once, then the key, then the plan.
+#[test]
+fn a_key_of_better_auth_is_imported_under_its_rows_id_by_the_lines_of_the_guide() {
+    let guide = Document::read("docs/migrate.md");
+    let shown = guide
+        .blocks()
+        .into_iter()
+        .find(|block| block.language == "sh");
+    let shown = shown.unwrap().text;
+    let lines: Vec<&str> = shown
+        .lines()
+        .filter_map(|line| Some(line.split(" # ").next()?.trim()))
+        .collect();
+    assert_eq!(lines[0], "keywheel serve", "{lines:?}");
+    let home = Home::with("jwks_max_age = \"1s\"\nclock_skew = \"0s\"");
+    fs::write(home.path().join("better-auth.jwk"), BETTER_AUTH).unwrap();
+    let run = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        let mut command = home.command(&words);
+        Outcome::from(command.current_dir(home.path()).output().unwrap())
+    };
+
+    let too_early = run(lines[1]);
+    assert_eq!(too_early.code, 3, "{too_early:?}");
+    assert!(too_early.stderr.contains("keywheel serve"), "{too_early:?}");
+    assert!(!home.keys().exists());
+
+    home.serve().terminate();
+    for line in &lines[1..] {
+        let outcome = run(line);
+        assert_eq!(outcome.code, 0, "{line}: {outcome:?}");
+    }
+    assert_eq!(home.kids("EdDSA", "announced"), ["ROW_ID"]);
+    let service = home.serve();
+    let published = get(service.public, "/.well-known/jwks.json").body;
+    assert!(published.contains("\"kid\":\"ROW_ID\""), "{published}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use support::documents::Document;
 use support::process::{Home, Outcome, Service, get, keywheel, request, request_with, until};
 
 fn root() -> &'static Path {
@@ -197,6 +198,27 @@ fn the_snippets_run_against_a_service_with_nothing_configured() {
     };
     assert_eq!(run(&reader).stdout, "user-1\n", "{}", run(&reader).stderr);
     assert_ne!(run(&forged).code, 0);
+    // The guide's way to tell tokens of a shared secret from ours.
+    let guide = Document::read("docs/migrate.md");
+    let mut shown = guide.blocks().into_iter();
+    let shown = shown.find(|block| block.language == "python").unwrap().text;
+    let script = folder.path().join("both.py");
+    let code = format!(
+        "SHARED_SECRET = 'the old secret, of 32 bytes or more'\n{}\nimport sys\n\
+         old = jwt.encode({{'sub': 'old-user'}}, sys.argv[1], 'HS256')\n\
+         print(verify(old)['sub'], verify(sys.argv[2])['sub'])\n",
+        shown.replace("https://auth.example.com", "http://localhost:3001")
+    );
+    std::fs::write(&script, code).unwrap();
+    let both = |secret: &str, token: &str| {
+        let (python, script) = (python.display(), script.display());
+        shell(&format!("{python} {script} '{secret}' {token}"))
+    };
+    let secret = "the old secret, of 32 bytes or more";
+    let outcome = both(secret, &reader);
+    assert_eq!(outcome.stdout, "old-user user-1\n", "{}", outcome.stderr);
+    assert_ne!(both("another secret, of 32 bytes or more", &reader).code, 0);
+    assert_ne!(both(secret, &forged).code, 0);
     // Where Node finds jose.
     let modules = interop.join("node_modules/.readme");
     std::fs::create_dir_all(&modules).unwrap();

@@ -5,6 +5,8 @@
 mod check;
 mod demo;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod explain;
 mod gate;
 mod help;
@@ -161,7 +163,11 @@ fn key_store(config: &Config, make: bool) -> Result<Box<dyn KeyStore>, CliError>
     let folder = &config.keys.store;
     let store = match make {
         true => FileKeyStore::open(folder)?,
-        false => FileKeyStore::existing(folder)?,
+        false => FileKeyStore::existing(folder).map_err(|error| {
+            CliError::Failed(format!(
+                "{error}; `keywheel serve` makes it at its first start, and --config names the file that says where it is"
+            ))
+        })?,
     };
     Ok(Box::new(store.sealed_by(wrapping)))
 }
