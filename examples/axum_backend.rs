@@ -1,6 +1,8 @@
 //! A backend behind Keywheel's layer: the README's quick start, to the letter.
 #![allow(missing_docs)]
 
+use std::net::SocketAddr;
+
 use axum::{Router, routing::get};
 use keywheel::{Algorithm, Claims, Verified, Verifier};
 
@@ -20,6 +22,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/orders", get(orders))
         .layer(verifier.layer().require_scope("orders:read"));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+    // With each connection's address, for the audit lines of what is refused.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, app).await?;
     Ok(())
 }

@@ -1,18 +1,17 @@
 // The example as it stands, beside a running Keywheel: what must pass, and every call that must be refused.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 
 import { cookieFetch, freePort, keywheel } from "../../clients/web/test/support/services.mjs";
 import { createAuthClient } from "../../clients/web/dist/index.js";
 
-const settings = `
-[[audience]]
-name = "api"
+// The README's own, to its last line, which is of the audience; and what only these tests need.
+const [, shown] = readFileSync(new URL("README.md", import.meta.url), "utf8").split("```toml\n");
+const settings = `${shown.split("```")[0]}
 ttl = "2s"
-scopes = ["orders:read", "orders:write"]
-default_scopes = ["orders:read"]
 [[audience]]
 name = "write-api"
 [[audience]]
@@ -99,6 +98,14 @@ test("a scope that the token lacks, and another user's orders: 403", async () =>
   assert.deepEqual([response.status, response.headers.get("www-authenticate")], [403, 'Bearer error="insufficient_scope", scope="orders:write"']);
   assert.equal((await call(token, "/users/somebody-else/orders")).status, 403);
   assert.equal((await call(token, `/users/${me}/orders`)).status, 200);
+});
+
+test("the README's token for a script, with the scope: 201", async () => {
+  const args = ["token", "--sub", "ada", "--aud", "api", "--scope", "orders:write", "--config", service.config];
+  const token = execFileSync(process.env.WEB_KEYWHEEL, args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+  const post = { method: "POST", body: '{"title":"rotate the keys"}', headers: { "content-type": "application/json" } };
+  const response = await call(token, "/orders", post);
+  assert.deepEqual([response.status, await response.json()], [201, { owner: "ada", title: "rotate the keys" }]);
 });
 
 test("only the front end's origin is admitted by CORS", async () => {

@@ -71,40 +71,36 @@ def main(binary, folder):
     port, api_port = free_port(), free_port()
     auth, api = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{api_port}"
     config = Path(folder, "keywheel.toml")
-    config.write_text(f"""
-issuer = "{auth}"
-listen = "127.0.0.1:{port}"
-admin_listen = "127.0.0.1:0"
-[keys]
-store = "{folder}/keys"
-algorithms = ["EdDSA", "RS256"]
-[tokens]
-user_claims = ["email", "softwareBackground"]
-[accounts.fields.softwareBackground]
-type = "string"
-default = "none"
-[database]
-url = "sqlite://{folder}/keywheel.db"
+    # The README's own, to its last line, which is of the audience; and what only these checks need.
+    shown = HERE.joinpath("README.md").read_text().split("```toml\n")[1].split("```")[0]
+    config.write_text(f"""{shown}
+ttl = "2s"
 [[audience]]
 name = "legacy"
 algorithm = "RS256"
 [[audience]]
 name = "other-api"
-[[audience]]
-name = "api"
-ttl = "2s"
-scopes = ["tasks:read", "tasks:write"]
-default_scopes = ["tasks:read"]
 """)
+    settings = {
+        "KEYWHEEL_ISSUER": auth,
+        "KEYWHEEL_LISTEN": f"127.0.0.1:{port}",
+        "KEYWHEEL_ADMIN_LISTEN": "127.0.0.1:0",
+        "KEYWHEEL_KEYS__STORE": f"{folder}/keys",
+        "KEYWHEEL_KEYS__ALGORITHMS": '["EdDSA", "RS256"]',
+        "KEYWHEEL_DATABASE__URL": f"sqlite://{folder}/keywheel.db",
+    }
     environment = os.environ | {"AUTH_ISSUER": auth, "API_AUDIENCE": "api", "TASKS_DB": f"{folder}/tasks.db"}
-    service = subprocess.Popen([binary, "serve", "--config", str(config)], stderr=subprocess.DEVNULL)
+    service = subprocess.Popen(
+        [binary, "serve", "--config", str(config)], env=os.environ | settings, stderr=subprocess.DEVNULL
+    )
     backend = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(api_port), "--log-level", "warning"]
     backend = subprocess.Popen(backend, cwd=HERE, env=environment)
     try:
         up(f"{auth}/api/auth/ok")
         up(f"{api}/docs")
         check(auth, api, lambda *scopes: subprocess.run(
-            [binary, "users", "scopes", "ada@example.com", *scopes, "--config", str(config)], check=True, capture_output=True))
+            [binary, "users", "scopes", "ada@example.com", *scopes, "--config", str(config)],
+            env=os.environ | settings, check=True, capture_output=True))
     finally:
         backend.terminate()
         service.terminate()

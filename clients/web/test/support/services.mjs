@@ -66,7 +66,7 @@ ${settings}`,
     await ended;
     await rm(folder, { recursive: true });
   };
-  return { url, stop };
+  return { url, config, stop };
 }
 
 // A backend as its users write it, with jose. `refuse` is how many of the next requests it refuses whatever they bring.
