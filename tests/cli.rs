@@ -345,6 +345,33 @@ fn a_token_says_what_was_asked_and_lives_no_longer_than_allowed() {
 }
 
 #[test]
+fn a_dry_run_is_offered_where_it_has_an_effect() {
+    for (command, is_offered) in [
+        ("list", false),
+        ("plan", false),
+        ("export", true),
+        ("import", true),
+        ("revoke", true),
+        ("rewrap", true),
+        ("rotate", true),
+    ] {
+        let help = run(&["keys", command, "--help"]);
+        assert_eq!(help.code, 0, "{}", help.stderr);
+        let offered = help.stdout.contains("--dry-run");
+        assert_eq!(offered, is_offered, "keys {command}: {}", help.stdout);
+    }
+    assert_eq!(run(&["keys", "list", "--dry-run"]).code, 2);
+}
+
+#[test]
+fn the_usage_of_verify_shows_what_it_cannot_do_without() {
+    let help = run(&["verify", "--help"]).stdout;
+    let usage = help.split("Usage: ").nth(1).unwrap();
+    let usage = usage.lines().next().unwrap();
+    assert!(usage.contains(" --audience <AUD> <TOKEN>"), "{usage}");
+}
+
+#[test]
 fn keys_list_is_a_table_or_json() {
     let home = Home::with("jwks_max_age = \"10m\"");
     home.serve().terminate();

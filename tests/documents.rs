@@ -191,3 +191,32 @@ fn every_part_of_the_suite_that_a_document_names_exists() {
         }
     }
 }
+
+/// `CONTRIBUTING.md` asks for a line on every dependency: what it is for, and why this one.
+#[test]
+fn every_dependency_has_its_line_of_reasons() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let page = Document::read("docs/decisions/0001-dependencies.md");
+    let table = page.text.lines().filter(|line| line.starts_with("| `"));
+    let table: Vec<&str> = table.collect();
+    let mut within = false;
+    let mut count = 0;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            within = line.ends_with("dependencies]");
+        }
+        let Some((name, _)) = line.split_once(" = ").filter(|_| within) else {
+            continue;
+        };
+        if name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        {
+            let quoted = format!("`{name}`");
+            count += 1;
+            let has_line = table.iter().any(|row| row.contains(&quoted));
+            assert!(has_line, "{name} has no line in {}", page.path);
+        }
+    }
+    assert!(count >= 40, "{count} dependencies");
+}

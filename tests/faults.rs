@@ -1,4 +1,4 @@
-//! `docs/faults.md`: every fault that was found has its row, and every test that holds its mending is still there.
+//! `docs/faults.md`: every fault that was found has exactly one row, and every test that holds its mending is still there.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +14,17 @@ use support::named_tests::{NamedTests, references};
 
 /// Why a row has no test, when it has none.
 const LEFT: &str = "left: ";
+
+/// A fault that is still there.
+const OPEN: &str = "open";
+
+/// The numbers that the page must have.
+fn numbers() -> Vec<String> {
+    let program = (1..=33).map(|n| format!("F{n:03}"));
+    let client = [132, 133, 160, 161, 162].map(|n| format!("F{n}"));
+    let documents = (1..=30).map(|n| format!("D{n}"));
+    program.chain(client).chain(documents).collect()
+}
 
 struct Row {
     number: String,
@@ -46,6 +57,9 @@ fn check(row: &Row, tests: &NamedTests) -> Vec<String> {
     if row.what.len() < 10 {
         wrong.push("does not say what was wrong".to_owned());
     }
+    if row.held_by == OPEN {
+        return wrong;
+    }
     if let Some(reason) = row.held_by.strip_prefix(LEFT) {
         if reason.len() < 10 {
             wrong.push("is left without a reason".to_owned());
@@ -62,6 +76,31 @@ fn check(row: &Row, tests: &NamedTests) -> Vec<String> {
     }
     wrong.extend(named.iter().filter_map(|one| tests.missing(one)));
     wrong
+}
+
+/// Numbers that are missing, and those that are there more than once.
+fn miscounted(rows: &[Row]) -> Vec<String> {
+    let count = |number: &str| rows.iter().filter(|row| row.number == number).count();
+    let missing = numbers().into_iter().filter(|number| count(number) == 0);
+    let twice = rows.iter().map(|row| row.number.clone());
+    let twice = twice.filter(|number| count(number) > 1);
+    missing.chain(twice).collect()
+}
+
+#[test]
+fn every_number_has_exactly_one_row() {
+    let page = Document::read("docs/faults.md");
+    let all = rows(&page.text);
+    assert_eq!(miscounted(&all), Vec::<String>::new());
+    // A row that cannot be read as one is none: lines of the tables are all read.
+    let lines = page.text.lines().filter(|line| line.starts_with("| "));
+    let headings = page.text.matches("| number | what was wrong |").count();
+    assert_eq!(lines.count(), all.len() + 2 * headings);
+
+    let (first, _) = page.text.split_once("\n| F017 |").unwrap();
+    assert!(miscounted(&rows(first)).contains(&"F017".to_owned()));
+    let again = format!("{}\n| D5 | said a second time | open |", page.text);
+    assert_eq!(miscounted(&rows(&again)), ["D5", "D5"]);
 }
 
 #[test]
@@ -92,6 +131,7 @@ fn a_row_whose_test_is_gone_is_noticed() {
         "`lib`: `issue::passwords::tests::beyond_the_bound_nobody_waits`",
         "`tests/proxies/proxies.py`: `nginx`",
         "left: it has a reason of its own",
+        "open",
     ] {
         assert_eq!(verdict(good), Vec::<String>::new(), "{good}");
     }
@@ -99,6 +139,7 @@ fn a_row_whose_test_is_gone_is_noticed() {
         "",
         "-",
         "left: ",
+        "open?",
         "a test, surely",
         "`faults`",
         "`faults`: `a_test_that_never_was`",
