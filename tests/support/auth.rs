@@ -10,7 +10,7 @@ use http::{HeaderMap, Request, StatusCode};
 use keywheel::config::Config;
 use keywheel::http::{AuthApi, PageSettings, service_router};
 use keywheel::issue::{Accounts, Issuer, Passwords, Sessions, StatusLists};
-use keywheel::store::{Database, FileKeyStore};
+use keywheel::store::{Database, FileKeyStore, KeyStore};
 use keywheel::{ManualClock, Metrics, NumericDate};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -88,10 +88,20 @@ impl Auth {
         config.keys.store = folder.path().join("keys");
         config.database.url.0 = format!("sqlite://{}", folder.path().join("kw.db").display());
         change(&mut config);
-        let clock = ManualClock::new(START);
+        let keys = FileKeyStore::open(&config.keys.store).expect("keys");
+        Self::open(config, Box::new(keys), ManualClock::new(START), folder).await
+    }
+
+    /// On the keys and the database that are there. The folder lives as long as the service.
+    pub async fn open(
+        config: Config,
+        keys: Box<dyn KeyStore>,
+        clock: ManualClock,
+        folder: TempDir,
+    ) -> Self {
         let metrics = Metrics::new().expect("metrics");
         let issuer = Issuer::open(
-            FileKeyStore::open(&config.keys.store).expect("keys"),
+            keys,
             config.rotation_policy(),
             config.token_settings(),
             clock.clone(),
