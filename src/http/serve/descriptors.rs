@@ -69,4 +69,14 @@ mod tests {
             assert!(2 * shared.held() < shared.public);
         }
     }
+
+    /// What the runbook says of `LimitNOFILE`.
+    #[test]
+    fn as_many_verifiers_are_held_as_the_runbook_says() {
+        for (limit, held) in [(1024, 264), (65_536, 24_456), (133_656, 50_001)] {
+            assert_eq!(Descriptors::of(Some(limit)).held(), held, "{limit}");
+            // One that follows status lists too holds two; and there is room for others.
+            assert!(2 * held <= Descriptors::of(Some(limit)).public / 4 * 3);
+        }
+    }
 }
