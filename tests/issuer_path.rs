@@ -82,7 +82,7 @@ async fn every_document_is_where_either_standard_puts_it_and_the_rest_under_the_
             ("/api/auth/ok", 200),
             ("/api/auth/get-session?disableRefresh=true", 200),
             ("/api/auth/token", 401),
-            ("/status/1", 404),
+            ("/status/1", 200),
             ("/", 200),
             ("/page.js", 200),
             ("/nothing", 404),
