@@ -94,9 +94,10 @@ test("signed up, the page greets by name and shows what the API gave for the tok
   await page.getByText("Mine: rotate the keys").waitFor();
   const calls = asked.filter((request) => new URL(request.url()).pathname === "/orders");
   assert.match(calls.at(-1).headers().authorization, /^Bearer ey/);
-  // The cookies, of the session and of its end, stay with the page's own origin and out of scripts' reach; no token is stored.
+  // The cookies, of the device, of the session and of its end, stay with the page's own origin and out of scripts' reach; no token is stored.
   const cookies = await context.cookies();
   assert.deepEqual(cookies.map(({ name, httpOnly }) => [name, httpOnly]).sort(), [
+    ["better-auth.known_device", true],
     ["better-auth.session_expires", true],
     ["better-auth.session_token", true],
   ]);
